@@ -1,0 +1,105 @@
+"""What a model said: calls, or text, or something that is neither, with the reason.
+
+    read_answer('{"tool": "find_contact", "params": {"name": "王小明"}}')   ->  Called((Call(…),))
+    read_answer("請問要排在什麼時間?")                                      ->  Said(…), outcome ask
+    read_answer('{"tool": "find_contact", ')                                ->  Unparsed(…, reason)
+
+A broken answer is never a call with empty params. Nothing of the text is executed or guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from callwright.records import BadRecord, Call, read_call
+
+
+class Outcome(StrEnum):
+    CALL = "call"
+    ASK = "ask"
+    ANSWER = "answer"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    text: str
+    reason: str
+
+
+Answer = Called | Said | Unparsed
+
+
+def read_answer(text: str) -> Answer:
+    """Read the document's form: one JSON call a line, or plain text where nothing is called."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return Unparsed(text, "the answer is empty")
+    if not any(line.startswith(("{", "[", "`")) or '"tool"' in line for line in lines):
+        return Said(text.strip())
+    calls = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            calls.append(read_call(_strict_json(line)))
+        except (ValueError, RecursionError) as error:
+            reason = str(error) if isinstance(error, BadRecord) else f"not one JSON call a line ({error})"
+            return Unparsed(text, f"line {number}: {reason}")
+    return Called(tuple(calls))
+
+
+def outcome(answer: Answer) -> Outcome:
+    match answer:
+        case Called():
+            return Outcome.CALL
+        case Said(text):
+            return Outcome.ASK if is_question(text) else Outcome.ANSWER
+        case Unparsed():
+            return Outcome.MALFORMED
+
+
+def is_question(text: str) -> bool:
+    return "?" in text or "\N{FULLWIDTH QUESTION MARK}" in text
+
+
+def write_calls(calls: tuple[Call, ...]) -> str:
+    """The document's form: one JSON call a line."""
+    return "\n".join(json.dumps(call.to_json(), ensure_ascii=False) for call in calls)
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """As answers.jsonl holds it."""
+    match answer:
+        case Called(calls):
+            return {"calls": [call.to_json() for call in calls]}
+        case Said(text):
+            return {"text": text}
+        case Unparsed(_, reason):
+            return {"unparsed": reason}
+
+
+def _strict_json(line: str) -> Any:
+    """JSON without what Python's reader adds to it: NaN, and two values under one key."""
+    return json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)

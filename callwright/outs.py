@@ -1,0 +1,103 @@
+"""Outs appear whole or not at all: written beside their place, flushed to the disk, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from callwright.faults import Fault
+
+ASIDE = ".writing-"  # prefix of what is being written; git and DVC ignore it
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to write into; it takes the place of `path` when the block ends without an exception."""
+    aside = path.parent / f"{ASIDE}{path.name}"
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed
+        aside.mkdir()
+    try:
+        with _told(path):
+            yield aside
+            for file in sorted(aside.rglob("*")):
+                if file.is_file():
+                    _flush(file)
+            if path.exists():
+                shutil.rmtree(path)
+            aside.rename(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it takes the place of `path` when the block ends without an exception."""
+    aside = path.parent / f"{ASIDE}{path.name}"
+    try:
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            _flush(aside)
+            aside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one JSON object a line, UTF-8, keys in the order given; return how many."""
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(to_json(row) + "\n")
+            count += 1
+    return count
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file that this project wrote; `Fault` names file and line of a broken one."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise Fault(f"{path}:{number}: not JSON ({error}); make the file again with dvc repro") from error
+                if not isinstance(row, dict):
+                    raise Fault(f"{path}:{number}: a line is one JSON object, not {line.strip()[:60]}")
+                yield row
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing; dvc repro makes it") from None
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON as this project writes it: UTF-8 as it is, no NaN."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn the disk's refusals into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        raise Fault(
+            f"{path} could not be written: {error.strerror or error}; nothing half-written was left. "
+            "Make room or give yourself write access there, then run it again"
+        ) from error

@@ -1,0 +1,194 @@
+"""params.yaml, typed: frozen, unknown keys refused, all faults told at once with their dotted path.
+
+The types hold no defaults: a knob's value stands in params.yaml and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from callwright.faults import Fault
+from callwright.records import Category
+
+FILE = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=False)
+
+
+class TrainAs(StrEnum):
+    MESSAGES = "messages"
+    ALPACA = "alpaca"
+    NATIVE = "native"
+
+
+class Quantization(StrEnum):
+    NF4 = "nf4"
+    NONE = "none"
+
+
+class Base(Section):
+    preset: str
+    """Name of a file in presets/, without .yaml."""
+
+
+class Exam(Section):
+    rows: Count
+    seed: int
+
+
+class Exams(Section):
+    dev: Exam
+    test: Exam
+    unseen: Exam
+
+
+class Range(Section):
+    min: Count
+    max: Count
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
+        return self
+
+
+class Categories(Section):
+    single: Share
+    parallel: Share
+    missing: Share
+    no_tool: Share
+    full_loop: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(self.shares().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {total:g}; make them add up to 1")
+        return self
+
+    def shares(self) -> dict[Category, float]:
+        return {Category(name): share for name, share in self.model_dump().items()}
+
+
+class Generate(Section):
+    packs: Annotated[list[str], Field(min_length=1)]
+    rows: Count
+    seed: int
+    zh_tw_share: Share
+    categories: Categories
+    tools_offered: Range
+    held_out_tools: list[str]
+    exam: Exams
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> Self:
+        seeds = [self.seed, self.exam.dev.seed, self.exam.test.seed, self.exam.unseen.seed]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seed, exam.dev.seed, exam.test.seed and exam.unseen.seed are {seeds}; make them differ")
+        return self
+
+
+class Validate(Section):
+    near_duplicate: Annotated[float, Field(gt=0, le=1)]
+
+
+class Format(Section):
+    train_as: Annotated[TrainAs, BeforeValidator(lambda v: _enum(TrainAs, v))]
+    max_length: Annotated[int, Field(ge=64)]
+
+
+class Lora(Section):
+    rank: Count
+    alpha: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Train(Section):
+    seed: int
+    epochs: Annotated[float, Field(gt=0)]
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+    warmup_share: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    lora: Lora
+    quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]
+    checkpoint_steps: Count
+
+
+class Evaluate(Section):
+    batch_size: Count
+    max_new_tokens: Count
+
+
+class Floors(Section):
+    missing: Share
+    no_tool: Share
+
+
+class Register(Section):
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
+    floors: Floors
+
+
+class Params(Section):
+    base: Base
+    generate: Generate
+    validate_: Validate = Field(alias="validate")
+    format: Format
+    train: Train
+    evaluate: Evaluate
+    register_: Register = Field(alias="register")
+
+
+def read_params(path: Path = FILE) -> Params:
+    """Read and check every section; `Fault` holds one sentence a fault."""
+    return check_params(_yaml(path), path)
+
+
+def check_params(value: Any, path: Path = FILE) -> Params:
+    try:
+        return Params.model_validate(value)
+    except ValidationError as error:
+        raise Fault(_sentence(path, fault) for fault in error.errors()) from None
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing; run this in the project's folder, or git checkout {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Fault(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _sentence(path: Path, fault: Any) -> str:
+    """`params.yaml: train.learning_rate is 'fast'; input should be a valid number`"""
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"{path}: {place} is not a knob; remove it or mend its spelling"
+    if fault["type"] == "missing":
+        return f"{path}: {place} is missing; git diff {path} shows what it was"
+    if fault["type"] == "value_error":
+        return f"{path}: {place}: {fault['ctx']['error']}"
+    reason = str(fault["msg"])
+    return f"{path}: {place} is {fault['input']!r}; {reason[0].lower()}{reason[1:]}"
+
+
+def _enum(kind: type[StrEnum], value: Any) -> Any:
+    """Strict mode takes no text for an enum; take exactly its values."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"it is {value!r}; choose one of {', '.join(kind)}") from None

@@ -1,0 +1,219 @@
+"""Is this answer right? Verdicts, and the metrics that are made of them.
+
+    verdict(example, read_answer(text))   ->  Verdict(correct=False, reason="unknown_param", detail="…")
+    metrics(rows)                         ->  the tuned or base part of reports/evaluate/metrics.json
+
+A wrong answer is a verdict with its first reason. An unparsable answer is never right. A lost answer (a row without one) raises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from callwright.answers import Answer, Called, Outcome, Said, Unparsed, is_question, outcome
+from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, Tool
+from callwright.replies import asks_for, invented, untold
+from callwright.values import same_call
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    correct: bool
+    outcome: Outcome
+    reason: str | None = None
+    """A code; None where the answer is right."""
+    detail: str | None = None
+
+
+def gold(example: Example) -> Calls | Reply:
+    """The turn that a model is asked for: the last."""
+    last = example.messages[-1]
+    if not isinstance(last, Calls | Reply):
+        raise ValueError(f"{example.id}: the last turn is {type(last).__name__}, not the assistant's")
+    return last
+
+
+def verdict(example: Example, answer: Answer) -> Verdict:
+    """Judge one answer; the first reason that makes it wrong is named."""
+    expected = gold(example)
+    reason = _fault(example, expected, answer)
+    return Verdict(reason is None, outcome(answer), *(reason or (None, None)))
+
+
+def _fault(example: Example, expected: Calls | Reply, answer: Answer) -> tuple[str, str] | None:
+    if isinstance(answer, Unparsed):
+        return "unparsed", answer.reason
+    if isinstance(expected, Calls):
+        if isinstance(answer, Said):
+            return "no_call", "text where calls are right"
+        return _call_fault(example, expected.calls, answer.calls)
+    if isinstance(answer, Called):
+        return "needless_call", f"{answer.calls[0].tool} is called where text is right"
+    return _text_fault(example, expected, answer.text)
+
+
+def _text_fault(example: Example, expected: Reply, text: str) -> tuple[str, str] | None:
+    if example.category is Category.MISSING:
+        if asks_for(text, expected.asks):
+            return None
+        return "not_asked", f"expected a question that names the missing value ({', '.join(expected.asks)})"
+    if example.category is Category.NO_TOOL:
+        return ("needless_question", "a question where nothing is missing") if is_question(text) else None
+    results = [message for message in example.messages if isinstance(message, Result)]
+    if left := untold(text, results):
+        return "fact_left_out", f"the reply does not tell {left[0]!r}"
+    if more := invented(text, results):
+        return "invented_number", f"the reply tells {more[0]}, which is no fact of the result"
+    return None
+
+
+def _call_fault(example: Example, expected: Sequence[Call], called: Sequence[Call]) -> tuple[str, str] | None:
+    tools = {tool.name: tool for tool in example.tools}
+    for call in called:
+        if fault := schema_fault(call, tools.get(call.tool)):
+            return fault
+    left = list(expected)
+    odd = []
+    for call in called:
+        match = next((i for i, wanted in enumerate(left) if same_call(call, wanted, tools.get(call.tool))), None)
+        if match is None:
+            odd.append(call)
+        else:
+            del left[match]
+    if len(called) != len(expected):
+        return "wrong_count", f"{len(called)} calls where {len(expected)} are right"
+    if not odd:
+        return None
+    wanted = next((call for call in left if call.tool == odd[0].tool), None)
+    if wanted is None:
+        return "wrong_tool", f"{odd[0].tool} is called; expected {left[0].tool}"
+    if odd[0].params.keys() != wanted.params.keys():
+        differ = sorted(odd[0].params.keys() ^ wanted.params.keys())
+        return "wrong_params", f"{odd[0].tool}: {differ[0]} is {'left out' if differ[0] in wanted.params else 'not asked for'}"
+    known = tools[wanted.tool]
+    for name, value in wanted.params.items():
+        if not same_call(Call(known.name, {name: odd[0].params[name]}), Call(known.name, {name: value}), known):
+            return "wrong_value", f"{known.name}: {name} is {odd[0].params[name]!r}; expected {value!r}"
+    raise AssertionError("two calls differ in nothing")
+
+
+_CODES = {"enum": "not_in_enum", "const": "not_in_enum", "type": "wrong_type"}
+
+
+def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
+    """The first way in which a call breaks its tool's schema: a code of design §4 and a sentence. None where it does not."""
+    if tool is None:
+        return "unknown_tool", f"there is no tool {call.tool!r}"
+    for name in call.params:
+        if name not in tool.properties and tool.parameters.get("additionalProperties") is not True:
+            return "unknown_param", f"{call.tool} has no parameter {name!r}; it has {', '.join(tool.properties)}"
+    for name in tool.required:
+        if name not in call.params:
+            return "missing_param", f"{call.tool} requires {name!r}"
+    schema = {key: value for key, value in tool.parameters.items() if key != "format"}
+    for fault in Draft202012Validator(schema).iter_errors(dict(call.params)):
+        place = ".".join(map(str, fault.absolute_path)) or "params"
+        return _CODES.get(str(fault.validator), "bad_value"), f"{call.tool}.{place}: {fault.message}"
+    return None
+
+
+# Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One row's verdict, with what it is counted by."""
+
+    id: str
+    category: Category
+    language: Language
+    seen: bool
+    correct: bool
+    outcome: Outcome
+    expected: Outcome
+    reason: str | None
+
+
+def expected_outcome(example: Example) -> Outcome:
+    turn = gold(example)
+    if isinstance(turn, Calls):
+        return Outcome.CALL
+    return Outcome.ASK if is_question(turn.content) else Outcome.ANSWER
+
+
+def metrics(rows: Sequence[Judged]) -> dict[str, Any]:
+    """One model's part of metrics.json."""
+    seen = [row for row in rows if row.seen]
+    unseen = [row for row in rows if not row.seen]
+    return {
+        "overall": accuracy(rows),
+        "by_category": _by(rows, lambda row: row.category),
+        "by_language": _by(rows, lambda row: row.language),
+        "by_tools": {
+            name: {
+                **accuracy(part),
+                "by_language": _by(part, lambda row: row.language),
+                "by_category": _by(part, lambda row: row.category),
+            }
+            for name, part in (("seen", seen), ("unseen", unseen))
+        },
+        "decision": {
+            str(expected): {str(got): sum(r.expected is expected and r.outcome is got for r in rows) for got in Outcome}
+            for expected in (Outcome.CALL, Outcome.ASK, Outcome.ANSWER)
+        },
+        "errors": dict(sorted(Counter(row.reason for row in rows if row.reason).items(), key=lambda kv: (-kv[1], kv[0]))),
+    }
+
+
+def comparison(base: Sequence[Judged], tuned: Sequence[Judged]) -> dict[str, Any]:
+    """Tuned against base on the same rows: McNemar's exact test, and the categories that got worse."""
+    before = {row.id: row for row in base}
+    if before.keys() != {row.id for row in tuned}:
+        raise ValueError("base and tuned answered different rows; evaluate both again")
+    wins = sum(row.correct and not before[row.id].correct for row in tuned)
+    losses = sum(before[row.id].correct and not row.correct for row in tuned)
+    worse = []
+    for category in sorted({row.category for row in tuned}):
+        rows = [row for row in tuned if row.category is category]
+        if sum(row.correct for row in rows) < sum(before[row.id].correct for row in rows):
+            worse.append(str(category))
+    return {"wins": wins, "losses": losses, "p_value": mcnemar(wins, losses), "regressions": worse}
+
+
+def accuracy(rows: Sequence[Judged]) -> dict[str, Any]:
+    """`n`, `correct`, `accuracy` and Wilson's 95% interval; accuracy and interval are null without rows."""
+    n, correct = len(rows), sum(row.correct for row in rows)
+    if not n:
+        return {"n": 0, "correct": 0, "accuracy": None, "ci95": None}
+    return {"n": n, "correct": correct, "accuracy": round(correct / n, 6), "ci95": wilson(correct, n)}
+
+
+def wilson(correct: int, n: int) -> list[float]:
+    """The 95% score interval of a share (E. B. Wilson, JASA 22, 1927)."""
+    z = 1.959963984540054
+    share = correct / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return [round(max(0.0, middle - half), 6), round(min(1.0, middle + half), 6)]
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Two-sided exact p-value of McNemar's test: a fair coin over the rows on which two models differ."""
+    n = wins + losses
+    if n == 0:
+        return 1.0
+    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    return float(min(1.0, 2 * tail / 2**n))
+
+
+def _by(rows: Iterable[Judged], key: Callable[[Judged], str]) -> Mapping[str, Any]:
+    groups: dict[str, list[Judged]] = {}
+    for row in rows:
+        groups.setdefault(str(key(row)), []).append(row)
+    return {name: accuracy(groups[name]) for name in sorted(groups)}

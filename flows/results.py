@@ -1,0 +1,49 @@
+"""What a run leaves as an artifact: the stages with what became of them, then base against tuned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+METRICS = Path("reports/evaluate/metrics.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    stage: str
+    state: str
+    seconds: float
+
+
+def markdown(outcomes: Sequence[Outcome], metrics: Mapping[str, Any] | None) -> str:
+    """Two tables; the second one where there are scores."""
+    lines = ["| stage | state | seconds |", "| --- | --- | ---: |"]
+    lines += [f"| {o.stage} | {o.state} | {o.seconds:.1f} |" for o in outcomes]
+    if metrics:
+        lines += ["", "| right answers | rows | base | tuned |", "| --- | ---: | ---: | ---: |"]
+        lines += [f"| {name} | {base['n']} | {_share(base)} | {_share(tuned)} |" for name, base, tuned in _rows(metrics)]
+    return "\n".join(lines) + "\n"
+
+
+def read_metrics(path: Path = METRICS) -> Mapping[str, Any] | None:
+    """The scores of the last evaluation, if there are any."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(metrics, dict) and {"base", "tuned"} <= metrics.keys() else None
+
+
+def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    base, tuned = metrics["base"], metrics["tuned"]
+    yield "overall", base["overall"], tuned["overall"]
+    for group, title in (("by_category", ""), ("by_language", ""), ("by_tools", " tools")):
+        for name in base.get(group, {}):
+            yield f"{name}{title}", base[group][name], tuned[group][name]
+
+
+def _share(score: Mapping[str, Any]) -> str:
+    return f"{score['accuracy']:.1%}"

@@ -1,0 +1,37 @@
+"""How a stage starts and ends: faults as sentences, exit codes as design and DVC expect them.
+
+0 the outs are whole, 2 a fault that a person can mend, 75 interrupted and can go on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from callwright.faults import Fault
+
+INTERRUPTED = 75  # EX_TEMPFAIL: run it again
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT came; what was begun is left so that the next run goes on."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main` and leave the process with the right exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        main()
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        sys.exit(2)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"{sys.argv[0]}: interrupted; the next run goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted

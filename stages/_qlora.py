@@ -1,0 +1,233 @@
+"""QLoRA: the base in NF4, LoRA on all linear layers, TRL's trainer. Imports torch: import it inside functions only.
+
+On a CPU bitsandbytes dequantises every weight in every forward and backward pass, so there the NF4-rounded values are kept dense: the
+same numbers, about twice as fast (docs/lab-notes.md). QLoRA: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn import functional
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import BitsAndBytesConfig, PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from callwright.faults import Fault
+from callwright.params import Quantization, Train
+from stages import _model
+
+WHOLE = "whole"  # the file that a checkpoint gets last
+
+
+def load(folder: Path, params: Train) -> PeftModel:
+    """The base of `folder`, rounded to NF4 where `params.quantization` says so, with fresh LoRA weights."""
+    dtype, on_gpu = _model.number_format(), torch.cuda.is_available()
+    if params.quantization is Quantization.NF4:
+        nf4 = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        model = _model.load(folder, dtype, quantization_config=nf4)
+        if not on_gpu:
+            refuse_repacked(model)
+            model = cast(PreTrainedModel, model.dequantize().to(dtype))
+    else:
+        model = _model.load(folder, dtype)
+    model.config.use_cache = False
+    lora = LoraConfig(
+        r=params.lora.rank,
+        lora_alpha=params.lora.alpha,
+        lora_dropout=params.lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(params.seed)
+    return cast(PeftModel, get_peft_model(model, lora, autocast_adapter_dtype=False))
+
+
+def refuse_repacked(model: torch.nn.Module) -> None:
+    """Raise where a 4-bit layer was run in eval mode on a CPU: bitsandbytes then repacks it for inference, no gradient passes
+    through it any more, and training goes on without saying so."""
+    for name, layer in model.named_modules():
+        state = getattr(getattr(layer, "weight", None), "quant_state", None)
+        if getattr(state, "packing_format_for_cpu", False):
+            raise Fault(
+                f"the 4-bit layer {name} was run in eval mode before training, which repacks it so that no gradient passes; "
+                "load the model afresh and do not run it before train()"
+            )
+
+
+def keep_memory() -> None:
+    """Tell glibc not to give memory back to the system between steps (mallopt of malloc.h); elsewhere nothing happens."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_top_pad, 256 * 2**20)
+
+
+def order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[int]:
+    """Row numbers in the order they are trained on, all epochs at once, so that a resumed training sees what an unbroken one sees.
+
+    Batches hold rows of like length, so that little is padding; which rows and in what order changes from epoch to epoch.
+    """
+    rng, out = random.Random(seed), list[int]()
+    total = round(len(lengths) * epochs)
+    while len(out) < total:
+        rows = list(range(len(lengths)))
+        rng.shuffle(rows)
+        size = batch_size * 16
+        chunks = [sorted(rows[i : i + size], key=lambda row: lengths[row]) for i in range(0, len(rows), size)]
+        batches = [chunk[i : i + batch_size] for chunk in chunks for i in range(0, len(chunk), batch_size)]
+        short = [batch for batch in batches if len(batch) < batch_size]  # stay last, or later batches would straddle two
+        batches = [batch for batch in batches if len(batch) == batch_size]
+        rng.shuffle(batches)
+        out += [row for batch in batches + short for row in batch]
+    return out[:total]
+
+
+class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer, in the order given, with only the labelled positions through the LM head on a CPU.
+
+    Stock TRL scores every position there, though only labelled ones count; the loss is the same.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if return_outputs or inputs["input_ids"].device.type != "cpu":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return labelled_loss(self.accelerator.unwrap_model(model), inputs, num_items_in_batch)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+
+def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> torch.Tensor:
+    """Mean cross entropy over labelled positions; `count` is their number in the whole step."""
+    causal = model.get_base_model() if isinstance(model, PeftModel) else model
+    hidden = causal.get_decoder()(
+        input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask"), use_cache=False
+    ).last_hidden_state
+    targets = inputs["labels"][:, 1:]
+    chosen = targets != -100
+    logits = causal.get_output_embeddings()(hidden[:, :-1][chosen]).float()
+    total = functional.cross_entropy(logits, targets[chosen], reduction="sum")
+    return cast(torch.Tensor, total / (chosen.sum() if count is None else count))
+
+
+class Steps(TrainerCallback):  # type: ignore[misc]
+    """Tells `watch` of every step, stops when `stop()` says so, and marks checkpoints that are whole."""
+
+    def __init__(self, watch: Callable[[int, dict[str, float]], None], stop: Callable[[], bool]) -> None:
+        self.watch, self.stop = watch, stop
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            loss = float(logs["loss"])
+            if loss != loss or loss == float("inf"):
+                raise Fault(f"the loss is {loss} at step {state.global_step}; lower train.learning_rate in params.yaml")
+            self.watch(state.global_step, {"loss": loss, "learning_rate": float(logs["learning_rate"])})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.stop():
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint. transformers takes the highest number, whole or not."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def fine_tune(
+    model: PeftModel,
+    rows: Sequence[dict[str, Any]],
+    params: Train,
+    work: Path,
+    pad: int,
+    watch: Callable[[int, dict[str, float]], None],
+    stop: Callable[[], bool],
+) -> tuple[int, int]:
+    """Train on rows of `input_ids` and `labels`, going on from a checkpoint in `work` if there is one; (steps done, steps in all)."""
+    planned = order([len(row["input_ids"]) for row in rows], params.batch_size, params.epochs, params.seed)
+    steps = -(-len(planned) // params.batch_size)
+    data = Dataset.from_list([{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned])
+    trainer = LabelledTrainer(
+        model=model,
+        args=_arguments(params, work, steps),
+        train_dataset=data,
+        data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
+        callbacks=[Steps(watch, stop)],
+    )
+    trainer.pop_callback(_printer(trainer))
+    refuse_repacked(model)
+    checkpoint = last_checkpoint(work)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer.state.global_step, steps
+
+
+def _arguments(params: Train, work: Path, steps: int) -> SFTConfig:
+    on_gpu = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(params.warmup_share * steps),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        optim="paged_adamw_8bit" if on_gpu else "adamw_torch",
+        gradient_checkpointing=on_gpu,
+        bf16=on_gpu and _model.number_format() is torch.bfloat16,
+        fp16=on_gpu and _model.number_format() is torch.float16,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+        max_length=None,
+        logging_steps=1,
+        logging_strategy="steps",
+        save_strategy="steps",
+        save_steps=params.checkpoint_steps,
+        save_total_limit=2,
+        seed=params.seed,
+        report_to=[],
+        disable_tqdm=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+def _printer(trainer: SFTTrainer) -> Any:
+    """The callback that prints every log as a dict; progress is told otherwise."""
+    from transformers import PrinterCallback
+
+    return PrinterCallback
+
+
+@torch.no_grad()
+def mean_loss(model: PeftModel, rows: Sequence[dict[str, Any]], batch_size: int, pad: int) -> float:
+    """Mean loss over the labelled tokens of `rows`; the model is left in training mode."""
+    collate = DataCollatorForLanguageModeling(pad_token_id=pad)
+    total, count = 0.0, 0
+    ordered = sorted(rows, key=lambda row: len(row["input_ids"]))
+    for i in range(0, len(ordered), batch_size):
+        part = [{key: row[key] for key in ("input_ids", "labels")} for row in ordered[i : i + batch_size]]
+        batch = {key: value.to(model.device) for key, value in collate(part).items()}
+        labelled = int((batch["labels"][:, 1:] != -100).sum())
+        total += float(labelled_loss(model, batch)) * labelled
+        count += labelled
+    return total / count

