@@ -20,7 +20,7 @@ from callwright.faults import Fault
 from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical
 from callwright.packs import PLACEHOLDER, Halves, Missing, Pack, PackTool
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, Split, System, Tool, User
-from callwright.speech import plain, say_moment, say_number
+from callwright.speech import numbers, plain, say_moment, say_number
 
 NOW = datetime(2026, 3, 2, 9, 0)
 """The clock of the worlds that make results; no text of a row holds it."""
@@ -179,7 +179,8 @@ class _Writer:
         if self.plan.unseen and not wanted:  # a row about unseen tools offers at least one
             held = self.rng.choice([tool for tool in self.held if tool.name not in out])
             offered.append(held)
-        count = max(self.rng.randint(least, most), len(offered))
+        sizes = range(least, most + 1)  # few tools more often than many: each costs tokens in every row
+        count = max(self.rng.choices(sizes, [2.0 ** (least - size) for size in sizes])[0], len(offered))
         offered += self.rng.sample(others, min(count - len(offered), len(others)))
         self.rng.shuffle(offered)
         return tuple(tool.offered(self.language) for tool in offered)
@@ -197,6 +198,9 @@ class _Writer:
         for param in tool.properties:  # in the schema's order, which is also the order in a call
             if param in held:
                 said[param], values[param] = self._value(tool.slot_of(param))
+        for param, value in values.items():  # 「下週一十七個人」 says neither 一 nor 十七: there, digits
+            if type(value) is int and value not in numbers(_put(text, said)):
+                said[param] = str(value)
         self.values.append(values)
         return _Filled(" ".join(_put(text, said).split()), said, values)
 

@@ -264,7 +264,7 @@ _SCALES = {"萬": 10_000, "億": 100_000_000, "千": 1000, "百": 100, "k": 1000
 
 def numbers(text: str) -> frozenset[Fraction]:
     """Every number that `text` names, by value: digits, numerals and words, each also with its scale (300 萬 = 3M)."""
-    words = plain(text).replace(",", "")
+    words = plain(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))  # before NFKC, which makes 「，」 a comma too
     found: set[Fraction] = set()
     for digits, scale in re.findall(r"(\d+(?:\.\d+)?) ?(萬|億|千|百|k\b|m\b|thousand\b|million\b)?", words):
         found.add(Fraction(digits))

@@ -62,9 +62,14 @@ class Busy(StageFailed):
         return f"{self.stage} waits for another dvc command that works in this folder"
 
 
-def repro(stage: str, on_line: Callable[[str], None], env: Mapping[str, str] | None = None) -> State:
-    """Bring one stage up to date; the stages before it are up to date already."""
-    said = _Listener(on_line)
+def repro(
+    stage: str,
+    on_line: Callable[[str], None],
+    on_start: Callable[[], None] = lambda: None,
+    env: Mapping[str, str] | None = None,
+) -> State:
+    """Bring one stage up to date, those before it being so already. `on_start` is called only if it has to run."""
+    said = _Listener(on_line, on_start)
     code = supervisor.run([*_DVC, "repro", "--single-item", stage], said.hear, env=env)
     if code == 0:
         return said.state
@@ -78,8 +83,8 @@ def repro(stage: str, on_line: Callable[[str], None], env: Mapping[str, str] | N
 class _Listener:
     """Tells DVC's own words from the stage's, which it passes on."""
 
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        self._on_line = on_line
+    def __init__(self, on_line: Callable[[str], None], on_start: Callable[[], None]) -> None:
+        self._on_line, self._on_start = on_line, on_start
         self.state = State.CACHED
         self.exit_code: int | None = None
         self.busy = False
@@ -88,6 +93,7 @@ class _Listener:
     def hear(self, line: str) -> None:
         if line.startswith("Running stage '"):
             self.state = State.RAN
+            self._on_start()
         elif line.startswith("Stage '") and " is cached - " in line:
             self.state = State.RESTORED
         elif found := _EXITED.search(line):

@@ -63,10 +63,14 @@ def _worth_a_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
 @task(cache_policy=NO_CACHE, retries=len(WAITS), retry_delay_seconds=WAITS, retry_condition_fn=_worth_a_retry)
 def reproduce(stage: str, desc: str, run_id: str) -> State[None]:
     """Bring one stage up to date; DVC keeps the results, so Prefect keeps none."""
-    _tell(f"▶ {stage:<9} {desc}")
     began = time.monotonic()
     try:
-        state = dvc.repro(stage, lambda line: _tell(f"  {line}"), env={"CALLWRIGHT_PREFECT_RUN": run_id})
+        state = dvc.repro(
+            stage,
+            on_line=lambda line: _tell(f"  {line}"),
+            on_start=lambda: _tell(f"▶ {stage:<9} {desc}".rstrip()),
+            env={"CALLWRIGHT_PREFECT_RUN": run_id},
+        )
     except dvc.StageFailed as failed:
         _tell(f"✗ {stage:<9} failed after {time.monotonic() - began:.1f} s (exit {failed.code})")
         raise

@@ -25,7 +25,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell starts with it ignored
     try:
         read_params()
-        graph.read_stages()
+        stages = graph.read_stages()
+        print(f"Callwright: {', '.join(stage.name for stage in stages)}", flush=True)
         _run()
     except Fault as fault:
         print(fault, file=sys.stderr)

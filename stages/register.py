@@ -23,8 +23,8 @@ from callwright.faults import Fault
 from callwright.outs import to_json, whole_file, whole_folder
 from callwright.params import Register, read_params
 from stages import _entry
-from stages._completion import ADAPTER, EVALUATE, TRAIN, Completed, complete, data_hash, folder_hash, origin, read_json
 from stages._card import model_card
+from stages._completion import ADAPTER, EVALUATE, TRAIN, Completed, complete, data_hash, folder_hash, origin, read_json
 from stages._registry import Registry, aliases
 from stages._tracking import HOME, Unreachable, finite, open_store, shown_address, told_unreachable
 

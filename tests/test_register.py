@@ -12,18 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tracked_project import (  # noqa: F401 - fixtures
-    ROOT,
-    bare,
-    black_hole,
-    metrics,
-    migrated,
-    project,
-    refused,
-    score,
-    write_metrics,
-    write_training,
-)
+from tracked_project import ROOT, metrics, score, write_metrics, write_training
 
 from callwright.faults import Fault
 from callwright.params import Register
@@ -31,6 +20,8 @@ from stages import register
 from stages._registry import Registry, aliases
 from stages._tracking import open_store
 from stages.register import Champion, objections
+
+pytest_plugins = ["tracked_project"]
 
 FLOORS = {"missing": 0.5, "no_tool": 0.5}
 
@@ -99,9 +90,14 @@ class TestGate:
 
 
 class TestRegistry:
-    def test_a_good_adapter_becomes_champion_with_all_that_made_it(self, project: Path) -> None:  # noqa: F811
+    def test_a_good_adapter_becomes_champion_with_all_that_made_it(self, project: Path) -> None:
         made = decision()
-        assert (made["decision"], made["alias"], made["version"], made["tracking"]) == ("promote", "champion", "1", "done")
+        assert (made["decision"], made["alias"], made["version"], made["tracking"]) == (
+            "promote",
+            "champion",
+            "1",
+            "done",
+        )
         assert made["champion_version"] is None
         assert made["numbers"]["floors"]["no_tool"] == {"floor": 0.5, "accuracy": 0.7}
         assert made["reason"].startswith("Champion: tuned is right on 85.0% of the rows, base on 2.0%")
@@ -109,13 +105,13 @@ class TestRegistry:
         assert version.tags["callwright.adapter_hash"] == made["adapter_hash"]
         assert version.tags["callwright.base"] == "smollm2-135m@abc"
         assert version.tags["callwright.data_hash"].endswith(".dir")
-        assert "| zh-TW | 2.0% of 100 | 85.0% of 100 |" in version.description
+        assert "| zh-TW | 2.0% of 100 | 85.0% of 100 |" in str(version.description)
         run = registry().store.client.get_run(made["run_id"])
         assert version.run_id == made["run_id"]
         assert version.source == f"{run.info.artifact_uri}/adapter"
         assert "MODEL_CARD.md" in [one.path for one in registry().store.client.list_artifacts(made["run_id"])]
 
-    def test_registering_twice_makes_one_version_and_the_same_bytes(self, project: Path) -> None:  # noqa: F811
+    def test_registering_twice_makes_one_version_and_the_same_bytes(self, project: Path) -> None:
         decision()
         before = Path("reports/register/decision.json").read_bytes()
         decision()
@@ -125,14 +121,14 @@ class TestRegistry:
         assert (again["decision"], again["version"]) == ("keep", "1")
         assert versions() == 1
 
-    def test_nothing_changed_ends_in_two_seconds_without_mlflow(self, project: Path) -> None:  # noqa: F811
+    def test_nothing_changed_ends_in_two_seconds_without_mlflow(self, project: Path) -> None:
         decision()
         code = "import sys, stages.register as r; r.main(); assert 'mlflow' not in sys.modules"
         started = time.monotonic()
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
         assert time.monotonic() - started < 2
 
-    def test_a_better_one_takes_over_and_the_old_champion_is_previous(self, project: Path) -> None:  # noqa: F811
+    def test_a_better_one_takes_over_and_the_old_champion_is_previous(self, project: Path) -> None:
         decision()
         write_training(key="b" * 64, weights=b"better")
         write_metrics(metrics(tuned=90))
@@ -145,7 +141,7 @@ class TestRegistry:
         decision()
         assert aliases("callwright") == {"champion": "3", "previous": "2"}
 
-    def test_a_worse_one_is_the_challenger_and_the_champion_stays(self, project: Path) -> None:  # noqa: F811
+    def test_a_worse_one_is_the_challenger_and_the_champion_stays(self, project: Path) -> None:
         decision()
         write_training(key="b" * 64, weights=b"worse")
         write_metrics(metrics(tuned=80))
@@ -153,7 +149,7 @@ class TestRegistry:
         assert (made["decision"], made["alias"], made["champion_version"]) == ("challenge", "challenger", "1")
         assert aliases("callwright") == {"champion": "1", "challenger": "2"}
 
-    def test_a_challenger_that_passes_later_loses_that_alias(self, project: Path) -> None:  # noqa: F811
+    def test_a_challenger_that_passes_later_loses_that_alias(self, project: Path) -> None:
         write_metrics(metrics(p_value=0.5))
         decision()
         assert aliases("callwright") == {"challenger": "1"}
@@ -161,7 +157,7 @@ class TestRegistry:
         decision()
         assert aliases("callwright") == {"champion": "1"}
 
-    def test_a_champion_that_fails_under_new_rules_is_no_champion(self, project: Path) -> None:  # noqa: F811
+    def test_a_champion_that_fails_under_new_rules_is_no_champion(self, project: Path) -> None:
         decision()
         params = Path("params.yaml").read_text()
         Path("params.yaml").write_text(params.replace("no_tool: 0.5", "no_tool: 0.9"))
@@ -174,7 +170,7 @@ class TestRegistry:
 
     def test_a_champion_judged_on_other_rows_answers_these(
         self,
-        project: Path,  # noqa: F811
+        project: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         asked = []
@@ -197,7 +193,7 @@ class TestRegistry:
         assert decision()["alias"] == "champion"
         assert len(asked) == 1, "what it scored on these rows is noted"
 
-    def test_a_champion_whose_adapter_is_gone_is_not_replaced(self, project: Path) -> None:  # noqa: F811
+    def test_a_champion_whose_adapter_is_gone_is_not_replaced(self, project: Path) -> None:
         decision()
         for file in Path("mlruns/artifacts").rglob("adapter_model.safetensors"):
             file.write_bytes(b"changed")
@@ -211,8 +207,8 @@ class TestRegistry:
 class TestOutage:
     def test_mlflow_down_is_a_warning_and_sync_makes_up_for_it(
         self,
-        project: Path,  # noqa: F811
-        refused: str,  # noqa: F811
+        project: Path,
+        refused: str,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
@@ -238,8 +234,8 @@ class TestOutage:
 
     def test_a_server_that_never_answers_costs_seconds(
         self,
-        project: Path,  # noqa: F811
-        black_hole: str,  # noqa: F811
+        project: Path,
+        black_hole: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", black_hole)
@@ -262,7 +258,7 @@ class TestOutage:
         assert capsys.readouterr().err == "reports/train/summary.json is missing; dvc repro makes it\n"
 
 
-def test_metrics_without_their_rows_are_refused(bare: Path) -> None:  # noqa: F811
+def test_metrics_without_their_rows_are_refused(bare: Path) -> None:
     Path("reports/evaluate/metrics.json").write_text("{}")
     with pytest.raises(Fault, match=r"metrics.json has no test_hash and no tuned; make it again with dvc repro"):
         register.read_evidence()

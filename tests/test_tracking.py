@@ -11,23 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracked_project import (  # noqa: F401 - fixtures
-    KEY,
-    ROOT,
-    TEST_HASH,
-    TRAIN_HASH,
-    bare,
-    black_hole,
-    metrics,
-    migrated,
-    project,
-    refused,
-    write_metrics,
-    write_training,
-)
+from tracked_project import KEY, ROOT, TEST_HASH, TRAIN_HASH, metrics, write_metrics, write_training
 
 from stages._completion import complete, data_hash, flat, folder_hash, origin
 from stages._tracking import Mirror, Store, open_store, shown_address
+
+pytest_plugins = ["tracked_project"]
 
 
 def runs() -> list[Any]:
@@ -60,33 +49,59 @@ def leave(code: str, address: str, folder: Path) -> tuple[float, subprocess.Comp
 
 
 class TestMirror:
-    def test_it_shows_the_curve_in_the_run_of_its_key(self, project: Path) -> None:  # noqa: F811
+    def test_it_shows_the_curve_in_the_run_of_its_key(self, project: Path) -> None:
         mirrored(1, 3)
         (run,) = runs()
         assert run.data.tags["callwright.key"] == KEY
         assert run.info.status == "FINISHED"
         assert curve(run) == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
 
-    def test_resuming_continues_the_run_and_doubles_no_point(self, project: Path) -> None:  # noqa: F811
+    def test_resuming_continues_the_run_and_doubles_no_point(self, project: Path) -> None:
         mirrored(1, 4)
         mirrored(3, 6)
         (run,) = runs()
         assert [step for step, _ in curve(run)] == [1, 2, 3, 4, 5, 6]
 
-    def test_what_is_no_number_is_left_out(self, project: Path) -> None:  # noqa: F811
+    def test_what_is_no_number_is_left_out(self, project: Path) -> None:
         with Mirror(KEY, "run") as mirror:
             mirror.log(1, {"loss": float("nan"), "learning_rate": 0.1, "words": "x"})
             mirror._points.put(None)
             assert mirror._done.wait(30)
         assert set(runs()[0].data.metrics) == {"learning_rate"}
 
-    def test_an_interrupted_training_is_killed_and_a_failed_one_failed(self, project: Path) -> None:  # noqa: F811
+    def test_an_interrupted_training_is_killed_and_a_failed_one_failed(self, project: Path) -> None:
         for error, status in ((KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")):
-            with pytest.raises(error), Mirror(KEY, "run") as mirror:
-                mirror.log(1, {"loss": 1.0})
+            mirror = Mirror(KEY, "run")
+            with pytest.raises(error), mirror:
                 raise error
             mirror._thread.join(30)
             assert runs()[0].info.status == status
+
+    def test_it_catches_up_when_mlflow_comes_back(
+        self,
+        project: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        answers: list[Exception] = [OSError("down"), ConnectionError("still down")]
+
+        def sometimes() -> Store:
+            if answers:
+                raise answers.pop()
+            return open_store()
+
+        monkeypatch.setattr("stages._tracking.open_store", sometimes)
+        monkeypatch.setattr("stages._tracking.RETRY_SECONDS", 0.01)
+        with Mirror(KEY, "run") as mirror:
+            for step in range(1, 4):
+                mirror.log(step, {"loss": 2 / step})
+                deadline = time.monotonic() + 10
+                while len(answers) > max(0, 2 - step) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            mirror._points.put(None)
+            assert mirror._done.wait(30)
+        assert [step for step, _ in curve(runs()[0])] == [1, 2, 3]
+        assert capsys.readouterr().err.count("\n") == 1
 
     @pytest.mark.parametrize("hole", ["black_hole", "refused"])
     def test_an_outage_is_one_line_and_no_delay(
@@ -100,7 +115,7 @@ class TestMirror:
             "    print(time.time())"
         )
         took, done = leave(code, address, tmp_path)
-        assert took < 2.5
+        assert took < 3.5, "1.5 s of it are waited for MLflow, the rest is a busy machine"
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"warning: MLflow at {address} does not show the curve of this training: ")
 
@@ -108,7 +123,7 @@ class TestMirror:
         code = "with Mirror('k', 'n') as mirror:\n    mirror.log(1, {'loss': 1.0})\n    print(time.time())"
         path = tmp_path / "mlruns" / "mlflow.db"
         took, done = leave(code, f"sqlite:///{path}", tmp_path)
-        assert took < 2.5
+        assert took < 3.5, "1.5 s of it are waited for MLflow, the rest is a busy machine"
         assert done.stderr.count("\n") <= 1
         assert not path.exists() or path.stat().st_size > 500_000
 
@@ -118,7 +133,7 @@ class TestMirror:
 
 
 class TestCompletion:
-    def test_the_files_alone_make_the_whole_run(self, project: Path) -> None:  # noqa: F811
+    def test_the_files_alone_make_the_whole_run(self, project: Path) -> None:
         done = complete(open_store(), "hash-1")
         (run,) = runs()
         assert run.info.status == "FINISHED"
@@ -134,7 +149,7 @@ class TestCompletion:
         assert {"adapter/adapter_model.safetensors", "reports/evaluate/loss.png", "reports/evaluate/answers.jsonl",
                 "reports/train/history.jsonl"} <= artifacts(open_store(), run)  # fmt: skip
 
-    def test_the_digests_are_the_hashes_of_dvc(self, project: Path) -> None:  # noqa: F811
+    def test_the_digests_are_the_hashes_of_dvc(self, project: Path) -> None:
         complete(open_store(), "hash-1")
         inputs = runs()[0].inputs.dataset_inputs
         assert {(one.tags[0].value, one.dataset.digest) for one in inputs} == {
@@ -143,21 +158,21 @@ class TestCompletion:
         }
         assert len(TRAIN_HASH) == 36
 
-    def test_the_data_sets_lead_back_to_the_folders(self, project: Path) -> None:  # noqa: F811
+    def test_the_data_sets_lead_back_to_the_folders(self, project: Path) -> None:
         import mlflow.data
 
         Path("data/validated").mkdir(parents=True)
         complete(open_store(), "hash-1")
         sources = [mlflow.data.get_source(one.dataset) for one in runs()[0].inputs.dataset_inputs]
-        assert {source.uri for source in sources} == {"data/validated", "data/formatted/native"}
+        assert {source.to_dict()["uri"] for source in sources} == {"data/validated", "data/formatted/native"}
 
-    def test_doing_it_twice_adds_nothing(self, project: Path) -> None:  # noqa: F811
+    def test_doing_it_twice_adds_nothing(self, project: Path) -> None:
         complete(open_store(), "hash-1")
         before = runs()[0].to_dictionary()
         complete(open_store(), "hash-1")
         assert [run.to_dictionary() for run in runs()] == [before]
 
-    def test_it_adds_only_what_the_mirror_missed(self, project: Path) -> None:  # noqa: F811
+    def test_it_adds_only_what_the_mirror_missed(self, project: Path) -> None:
         mirrored(1, 2)
         complete(open_store(), "hash-1")
         (run,) = runs()
@@ -165,7 +180,7 @@ class TestCompletion:
 
     def test_it_goes_on_after_an_outage_in_the_middle(
         self,
-        project: Path,  # noqa: F811
+        project: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def down(*_: object) -> None:
@@ -180,7 +195,7 @@ class TestCompletion:
         assert [step for step, _ in curve(run)] == [1, 2, 3, 4]
         assert "adapter/adapter_config.json" in artifacts(open_store(), run)
 
-    def test_another_evaluation_of_the_adapter_is_a_child_of_its_run(self, project: Path) -> None:  # noqa: F811
+    def test_another_evaluation_of_the_adapter_is_a_child_of_its_run(self, project: Path) -> None:
         done = complete(open_store(), "hash-1")
         write_metrics(metrics(tuned=90), test_hash="rows-2")
         complete(open_store(), "hash-1")
@@ -191,13 +206,13 @@ class TestCompletion:
         assert child.data.metrics["test.tuned.overall.accuracy"] == 0.9
         assert child.info.status == "FINISHED"
 
-    def test_another_training_is_another_run(self, project: Path) -> None:  # noqa: F811
+    def test_another_training_is_another_run(self, project: Path) -> None:
         complete(open_store(), "hash-1")
         write_training(key="b" * 64)
         complete(open_store(), "hash-2")
         assert [run.data.tags["callwright.key"] for run in runs()] == [KEY, "b" * 64]
 
-    def test_other_bytes_under_the_same_key_do_not_replace_the_first(self, project: Path) -> None:  # noqa: F811
+    def test_other_bytes_under_the_same_key_do_not_replace_the_first(self, project: Path) -> None:
         complete(open_store(), "hash-1")
         write_training(weights=b"other")
         uri = complete(open_store(), "hash-2").adapter_uri
@@ -207,7 +222,7 @@ class TestCompletion:
 
     def test_runs_of_prefect_gather_in_one_tag(
         self,
-        project: Path,  # noqa: F811
+        project: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         for flow_run in ("one", "two", "two", "one"):
@@ -215,7 +230,7 @@ class TestCompletion:
             complete(open_store(), "hash-1")
         assert runs()[0].data.tags["callwright.prefect_runs"] == "one,two"
 
-    def test_a_run_made_through_a_local_server_is_read_without_it(self, project: Path) -> None:  # noqa: F811
+    def test_a_run_made_through_a_local_server_is_read_without_it(self, project: Path) -> None:
         store = open_store()
         served = Store(store.client, store.client.create_experiment("served", artifact_location="mlflow-artifacts:/7"))
         uri = complete(served, "hash-1").adapter_uri
@@ -227,7 +242,7 @@ class TestCompletion:
 
 
 class TestOrigin:
-    def test_it_is_dirty_but_for_the_lock(self, bare: Path) -> None:  # noqa: F811
+    def test_it_is_dirty_but_for_the_lock(self, bare: Path) -> None:
         def git(*words: str) -> None:
             who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
             subprocess.run(["git", *who, *words], check=True, capture_output=True)
@@ -241,7 +256,7 @@ class TestOrigin:
         Path("params.yaml").write_text("x: 1")
         assert origin()["callwright.git_dirty"] == "true"
 
-    def test_the_hash_of_the_lock_leaves_register_out(self, bare: Path) -> None:  # noqa: F811
+    def test_the_hash_of_the_lock_leaves_register_out(self, bare: Path) -> None:
         before = origin()["callwright.lock_hash"]
         lock = Path("dvc.lock").read_text()
         Path("dvc.lock").write_text(lock + "  register: {cmd: x}\n")
@@ -250,7 +265,7 @@ class TestOrigin:
         assert origin()["callwright.lock_hash"] != before
 
     @pytest.mark.parametrize("text", ["", "stages:\n  train: {deps: [", "stages: null"])
-    def test_a_lock_cut_off_by_a_kill_has_no_hashes(self, bare: Path, text: str) -> None:  # noqa: F811
+    def test_a_lock_cut_off_by_a_kill_has_no_hashes(self, bare: Path, text: str) -> None:
         Path("dvc.lock").write_text(text)
         assert data_hash("train", "data/formatted/native") is None
         assert "callwright.lock_hash" not in origin()

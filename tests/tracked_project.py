@@ -1,4 +1,7 @@
-"""A project folder after train and evaluate, made by hand in milliseconds, with an MLflow of its own."""
+"""A project folder after train and evaluate, made by hand in milliseconds, with an MLflow of its own.
+
+PYTEST_DONT_REWRITE: tests import its functions before pytest takes its fixtures.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,14 @@ def write_training(key: str = KEY, weights: bytes = b"weights", steps: int = 4) 
     (adapter / "adapter_model.safetensors").write_bytes(weights)
     (adapter / "adapter_config.json").write_text("{}")
     rows = [
-        {"step": step, "epoch": step / 4, "loss": 2 / step, "learning_rate": 1e-3, "tokens": 100 * step, "seconds": step}
+        {
+            "step": step,
+            "epoch": step / 4,
+            "loss": 2 / step,
+            "learning_rate": 1e-3,
+            "tokens": 100 * step,
+            "seconds": step,
+        }
         for step in range(1, steps + 1)
     ]
     lines = [json.dumps(row) for row in [*rows, {"step": steps, "dev_loss": 0.5}]]
