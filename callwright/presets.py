@@ -51,7 +51,7 @@ class Preset(Part):
     stop: str
     """The token that ends an assistant's turn."""
     chat_template: str | None = None
-    """A file of presets/ that takes the place of the model's own template."""
+    """Jinja text that takes the place of the model's own template."""
     digits_apart: bool = False
     """Split numbers into single digits before the byte-level pre-tokenizer."""
 

@@ -1,6 +1,6 @@
 """callwright: what a person does beside the pipeline
 
-    callwright --help
+callwright --help
 """
 
 from __future__ import annotations

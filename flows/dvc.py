@@ -153,6 +153,8 @@ def _command(pid: int) -> bytes:
 
 def _is_whole(lock: Path) -> bool:
     try:
-        return isinstance(yaml.safe_load(lock.read_text(encoding="utf-8")), dict | None)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+        files = [file for stage in stages.values() for part in ("deps", "outs") for file in stage.get(part, [])]
+        return all(isinstance(file["path"], str) for file in files)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
         return False

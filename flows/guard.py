@@ -38,8 +38,9 @@ def main() -> int:
     ending = threading.Event()
     threading.Thread(target=_end_with_the_holder, args=(child.pid, grace, ending), daemon=True).start()
     code = child.wait()
-    if ending.is_set():  # the leader is gone, the rest of its group has the rest of the grace
-        _wait_until_empty(child.pid, grace)
+    if ending.is_set():  # the leader is gone, and what is left of its group was not what it waited for
+        _send(child.pid, signal.SIGTERM)
+        _wait_until_empty(child.pid, grace / 2)
     _send(child.pid, signal.SIGKILL)
     return code if code >= 0 else 128 - code
 

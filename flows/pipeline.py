@@ -82,7 +82,9 @@ def reproduce(stage: str, desc: str, run_id: str) -> State[None]:
 def _leave(outcomes: list[Outcome]) -> None:
     evaluated = any(outcome.stage == "evaluate" and outcome.state != "failed" for outcome in outcomes)
     create_markdown_artifact(
-        results.markdown(outcomes, results.read_metrics() if evaluated else None), key="results", description="Callwright"
+        results.markdown(outcomes, results.read_metrics() if evaluated else None),
+        key="results",
+        description="Callwright",
     )
 
 

@@ -24,7 +24,9 @@ def markdown(outcomes: Sequence[Outcome], metrics: Mapping[str, Any] | None) -> 
     lines += [f"| {o.stage} | {o.state} | {o.seconds:.1f} |" for o in outcomes]
     if metrics:
         lines += ["", "| right answers | rows | base | tuned |", "| --- | ---: | ---: | ---: |"]
-        lines += [f"| {name} | {base['n']} | {_share(base)} | {_share(tuned)} |" for name, base, tuned in _rows(metrics)]
+        lines += [
+            f"| {name} | {base['n']} | {_share(base)} | {_share(tuned)} |" for name, base, tuned in _rows(metrics)
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from callwright.faults import Fault
 from callwright.outs import to_json, whole_folder
 from callwright.params import read_params
-from callwright.presets import FOLDER, Preset, Source, read_preset
+from callwright.presets import Preset, Source, read_preset
 from stages import _entry
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _mend_tokenizer(preset: Preset, out: Path) -> None:
 
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     if preset.chat_template:
-        tokenizer.chat_template = (FOLDER / preset.chat_template).read_text(encoding="utf-8")
+        tokenizer.chat_template = preset.chat_template.rstrip("\n")
     if tokenizer.convert_tokens_to_ids(preset.stop) in (None, tokenizer.unk_token_id):
         raise Fault(f"presets: stop is {preset.stop!r}, which is no token of {preset.source}; name the token that ends a turn")
     tokenizer.save_pretrained(out)

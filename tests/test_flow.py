@@ -121,23 +121,28 @@ def test_stages_run_in_the_order_of_their_files_and_only_changed_ones_again(
     assert "= second    cached" in out
     assert "✓ report    ran" in out
 
-    (project / "first.txt").write_text("2", encoding="utf-8")
-    assert flow(project, prefect_server)[0] == 0
-    (project / "first.txt").write_text("1", encoding="utf-8")
-    code, out = flow(project, prefect_server)
-    assert "= second    restored" in out, "from DVC's run cache"
-    assert [name for name, _ in artifacts(prefect_server)] == ["results"] * 4
+    assert [name for name, _ in artifacts(prefect_server)] == ["results"] * 2
     table = artifacts(prefect_server)[-1][1]
-    assert "| second | restored |" in table
+    assert "| second | cached |" in table
     assert "| report | ran |" in table
+
+
+def test_what_ran_before_on_the_same_input_is_restored(project: Path) -> None:
+    for text, state in (("1", dvc.State.RAN), ("2", dvc.State.RAN), ("1", dvc.State.RESTORED), ("1", dvc.State.CACHED)):
+        (project / "first.txt").write_text(text, encoding="utf-8")
+        assert run_in(project, "first") is state
+        assert (project / "out" / "first").read_text(encoding="utf-8") == text
 
 
 def artifacts(env: dict[str, str]) -> list[tuple[str, str]]:
     """Key and text of all artifacts, oldest first."""
     import httpx
 
-    answer = httpx.post(f"{env['PREFECT_API_URL']}/artifacts/filter", json={"sort": "UPDATED_DESC"}, timeout=20)
-    return [(found["key"], found["data"]) for found in reversed(answer.json())]
+    answer = httpx.post(f"{env['PREFECT_API_URL']}/artifacts/filter", json={}, timeout=20)
+    found = sorted(
+        (artifact for artifact in answer.json() if artifact["key"]), key=lambda artifact: artifact["created"]
+    )
+    return [(artifact["key"], artifact["data"]) for artifact in found]
 
 
 @pytest.mark.timeout(60)
@@ -188,7 +193,7 @@ def test_however_it_is_stopped_no_process_is_left_and_the_next_run_goes_on(
             line = process.stdout.readline()
             assert line, out
             out += line
-        assert any("sleep 600" in command for command in working_in(project))
+        assert any("second.sh" in command for command in working_in(project))
         process.send_signal(number)
         out += process.communicate(timeout=30)[0]
     finally:
@@ -225,7 +230,8 @@ def test_it_needs_no_server_and_leaves_none(project: Path) -> None:
 def test_a_lock_that_names_another_program_or_was_cut_short_is_removed(project: Path) -> None:
     rwlock = project / ".dvc" / "tmp" / "rwlock"
     rwlock.parent.mkdir()
-    with supervisor.Child(["sleep", "60"]) as other:
+    with supervisor.Child(["sh", "-c", "echo up; sleep 60"]) as other:
+        next(other.lines())
         held = f'{{"write": {{"{project}/out": {{"pid": {other.pid}, "cmd": "dvc repro"}}}}}}'
         for text in (held, held[:30], ""):
             rwlock.write_text(text, encoding="utf-8")
@@ -236,11 +242,16 @@ def test_a_lock_that_names_another_program_or_was_cut_short_is_removed(project: 
 
 
 def test_a_dvc_lock_that_was_cut_short_is_put_aside(project: Path) -> None:
-    (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n  first:\n    cm", encoding="utf-8")
-    assert "dvc.lock.broken" in dvc.mend(project)[0]
-    assert (project / "dvc.lock.broken").exists()
-    assert run_in(project, "first") is dvc.State.RAN
+    run_in(project, "first")
+    lock = project / "dvc.lock"
+    whole = lock.read_text(encoding="utf-8")
     assert dvc.mend(project) == []
+    for end in (whole.index("cmd") + 2, whole.index("path") + 2, whole.index("path") + 4):
+        lock.write_text(whole[:end], encoding="utf-8")
+        assert "dvc.lock.broken" in dvc.mend(project)[0]
+        assert not lock.exists()
+    assert run_in(project, "first") is dvc.State.RESTORED, "DVC's run cache has it"
+    assert lock.read_text(encoding="utf-8") == whole
 
 
 def test_another_dvc_command_in_the_folder_makes_a_stage_busy(project: Path) -> None:
@@ -254,7 +265,7 @@ def test_another_dvc_command_in_the_folder_makes_a_stage_busy(project: Path) -> 
     assert "another dvc command" in str(busy.value)
 
 
-HOLD = "from dvc.lock import make_lock; lock = make_lock('.dvc/tmp/lock'); lock.lock(); print('held'); input()"
+HOLD = "from dvc.lock import make_lock; lock = make_lock('.dvc/tmp/lock'); lock.lock(); print('held'); import time; time.sleep(60)"
 
 
 def test_a_circle_and_a_broken_dvc_yaml_are_sentences(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [answer(model, i, *kind) for i, kind in enumerate(kinds) for model in ("base", "tuned")]
     write(show.METRICS, json.dumps({"base": scores_of(3), "tuned": scores_of(36), "test_hash": "0"}))
     write(show.ANSWERS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    write(show.DECISION, json.dumps({"decision": "promote", "model": "callwright", "version": "3", "reason": "Better."}))
+    write(
+        show.DECISION, json.dumps({"decision": "promote", "model": "callwright", "version": "3", "reason": "Better."})
+    )
     return tmp_path
 
 
@@ -78,7 +80,9 @@ def test_it_prints_scores_decision_and_ten_requests(reports: Path) -> None:
 def test_the_requests_shown_are_varied_and_the_same_every_time(reports: Path) -> None:
     rows = [json.loads(line) for line in show.ANSWERS.read_text(encoding="utf-8").splitlines()]
     chosen = show.choose(rows)
-    assert {(base["category"], base["language"]) for base, _ in chosen} == {(c, n) for c in CATEGORIES for n in LANGUAGES}
+    assert {(base["category"], base["language"]) for base, _ in chosen} == {
+        (c, n) for c in CATEGORIES for n in LANGUAGES
+    }
     assert chosen == show.choose(rows[::-1])
 
 

@@ -1,0 +1,17 @@
+"""make bench: every benchmark beside its peer, in one run, as ratios
+
+python -m benchmarks
+"""
+
+from __future__ import annotations
+
+from benchmarks import startup
+
+
+def main() -> None:
+    for line in startup.measure():
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The train stage on a two-layer Llama: its curve, its guards, interruption and going on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from callwright.faults import Fault
+from callwright.outs import write_lines
+from callwright.params import Params, check_params, read_params
+from stages import _entry, _qlora, train
+from stages._tracking import Mirror
+from tests.tiny import ROOT, make_base
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a tiny base and 20 rows, in which a stage can run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none/there.db")  # a broken store: tracking must not matter
+    shutil.copytree(base, "models/base")
+    rng = random.Random(3)
+    for split, count in (("train", 20), ("dev", 3)):
+        folder = Path("data/formatted/native")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_lines(folder / f"{split}.jsonl", [row(f"{split}-{i}", rng) for i in range(count)])
+    Path("stages").symlink_to(ROOT / "stages")
+    return tmp_path
+
+
+def row(row_id: str, rng: random.Random) -> dict[str, Any]:
+    ids = [rng.randrange(5, 40_000) for _ in range(rng.randrange(20, 40))]
+    return {"id": row_id, "text": "", "input_ids": ids, "labels": [-100] * 12 + ids[12:]}
+
+
+def params(**knobs: Any) -> Params:
+    value = read_params(ROOT / "params.yaml").model_dump(by_alias=True)
+    value["train"] |= {"epochs": 2.0, "batch_size": 4, "checkpoint_steps": 3} | knobs
+    value["train"]["quantization"] = str(value["train"]["quantization"])
+    value["format"]["train_as"] = str(value["format"]["train_as"])
+    return check_params(value)
+
+
+def curve(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def run(knobs: Params, work: Path) -> Any:
+    work.mkdir(parents=True, exist_ok=True)
+    return train.train(knobs, "0" * 64, work)
+
+
+def test_a_training_leaves_an_adapter_its_whole_curve_and_a_summary(project: Path) -> None:
+    done = run(params(), Path("work"))
+    assert done is not None
+    model, summary = done
+    train.save(model, summary, Path("work"))
+    history = [json.loads(line) for line in Path("reports/train/history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in history] == list(range(1, 11))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["epoch"] == 2.0
+    assert summary["steps"] == 10
+    assert summary["train_tokens"] == history[-1]["tokens"]
+    assert 0 < summary["dev_loss"] < 20
+    assert (project / "models/adapter/adapter_model.safetensors").is_file()
+    config = json.loads(Path("models/adapter/adapter_config.json").read_text())
+    assert {name.rpartition(".")[2] for name in config["target_modules"]} == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert not Path("models/adapter/README.md").exists()
+
+
+def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(params(), Path("unbroken"))
+    calls = iter(range(100))
+    monkeypatch.setattr(train._Stop, "__call__", lambda _: next(calls) == 4)  # asked to stop during step 5
+    assert run(params(), Path("broken")) is None
+    assert len(curve(Path("broken"))) == 5
+    monkeypatch.setattr(train._Stop, "__call__", lambda _: False)
+    assert run(params(), Path("broken")) is not None
+    assert curve(Path("broken")) == pytest.approx(curve(Path("unbroken")), abs=1e-4)
+
+
+def test_a_checkpoint_that_is_not_whole_is_not_taken(tmp_path: Path) -> None:
+    for step in (3, 6):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert _qlora.last_checkpoint(tmp_path) is None
+    (tmp_path / "checkpoint-3" / _qlora.WHOLE).touch()
+    assert _qlora.last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
+
+
+def test_the_loss_is_the_one_of_stock_trl(project: Path) -> None:
+    model = _qlora.load(train.BASE, params().train)
+    rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
+    batch = _qlora.DataCollatorForLanguageModeling(pad_token_id=2)([{k: r[k] for k in ("input_ids", "labels")} for r in rows])
+    stock = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss
+    assert float(_qlora.labelled_loss(model, dict(batch))) == pytest.approx(float(stock), rel=1e-5)
+
+
+def test_values_kept_dense_are_those_of_nf4(project: Path) -> None:
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+    from transformers import AutoModelForCausalLM
+
+    tuned = _qlora.load(train.BASE, params().train).get_base_model().model.layers[0].mlp.up_proj.base_layer.weight
+    plain = AutoModelForCausalLM.from_pretrained(train.BASE).model.layers[0].mlp.up_proj.weight.data
+    packed, state = quantize_4bit(plain, quant_type="nf4", compress_statistics=True)
+    assert torch.allclose(tuned.float(), dequantize_4bit(packed, state).float(), atol=1e-3)
+    assert not torch.allclose(tuned.float(), plain, atol=1e-4)
+
+
+def test_a_four_bit_layer_run_in_eval_mode_before_training_raises() -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    layer = Linear4bit(64, 64, bias=False, quant_type="nf4").to("cpu")
+    layer(torch.zeros(1, 64))
+    _qlora.refuse_repacked(torch.nn.Sequential(layer))
+    layer.weight.quant_state.packing_format_for_cpu = True  # what bitsandbytes sets on a CPU with avx512_bf16
+    with pytest.raises(Fault, match="eval mode before training"):
+        _qlora.refuse_repacked(torch.nn.Sequential(layer))
+
+
+def test_every_row_is_trained_on_once_an_epoch_in_batches_of_like_length() -> None:
+    lengths = [random.Random(i).randrange(50, 400) for i in range(500)]
+    planned = _qlora.order(lengths, 8, 2, seed=5)
+    assert sorted(planned[:500]) == sorted(planned[500:]) == list(range(500))
+    assert planned == _qlora.order(lengths, 8, 2, seed=5)
+    assert planned[:500] != planned[500:]
+    batches = [[lengths[i] for i in planned[k : k + 8]] for k in range(0, 500, 8)]
+    padded, real = sum(max(batch) * len(batch) for batch in batches), sum(lengths)
+    assert padded < 1.12 * real
+    assert len(_qlora.order(lengths, 8, 0.5, seed=5)) == 250
+
+
+def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
+    told = _qlora.Steps(lambda step, measured: None, lambda: False)
+    state = type("State", (), {"global_step": 7})()
+    with pytest.raises(Fault, match=r"loss is nan at step 7; lower train.learning_rate"):
+        told.on_log(None, state, None, logs={"loss": float("nan"), "learning_rate": 1.0})  # type: ignore[arg-type]
+
+
+def _hold(folder: str, ready: Any, done: Any) -> None:
+    with train.alone(Path(folder)):
+        ready.set()
+        done.wait(30)
+
+
+def test_a_second_trainer_meets_a_sentence_that_names_the_first(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready, done = spawn.Event(), spawn.Event()
+    first = spawn.Process(target=_hold, args=(str(tmp_path), ready, done))
+    first.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(Fault, match=f"process {first.pid}"), train.alone(tmp_path):
+            pass
+    finally:
+        done.set()
+        first.join(30)
+    with train.alone(tmp_path):
+        pass
+
+
+def test_the_key_follows_data_params_and_base(project: Path) -> None:
+    before = train.key_of(params())
+    assert before == train.key_of(params())
+    assert before != train.key_of(params(learning_rate=0.002))
+    (train.NATIVE / "dev.jsonl").write_text("", encoding="utf-8")
+    after = train.key_of(params())
+    assert before != after
+    (train.BASE / "config.json").write_text("{}", encoding="utf-8")
+    assert after != train.key_of(params())
+
+
+def test_an_interrupt_ends_with_75(monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        raise _entry.Interrupted
+
+    with pytest.raises(SystemExit) as end:
+        _entry.run(main)
+    assert end.value.code == 75
+
+
+def test_no_rows_is_a_sentence(project: Path) -> None:
+    (train.NATIVE / "train.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(Fault, match=r"train\.jsonl has no rows; raise generate\.rows"):
+        run(params(), Path("work"))
+
+
+def test_the_mirror_is_not_needed(project: Path) -> None:
+    with Mirror("0" * 64, "none") as mirror:
+        mirror.log(1, {"loss": 1.0})
