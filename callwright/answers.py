@@ -10,6 +10,8 @@ A broken answer is never a call with empty params. Nothing of the text is execut
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,7 +47,7 @@ Answer = Called | Said | Unparsed
 
 def read_answer(text: str) -> Answer:
     """Read the document's form: one JSON call a line, or plain text where nothing is called."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]  # splitlines() cuts at U+2028, inside a string
     if not lines:
         return Unparsed(text, "the answer is empty")
     if not any(line.startswith(("{", "[", "`")) or '"tool"' in line for line in lines):
@@ -53,7 +55,7 @@ def read_answer(text: str) -> Answer:
     calls = []
     for number, line in enumerate(lines, start=1):
         try:
-            calls.append(read_call(_strict_json(line)))
+            calls.append(read_call(strict_json(line)))
         except (ValueError, RecursionError) as error:
             reason = str(error) if isinstance(error, BadRecord) else f"not one JSON call a line ({error})"
             return Unparsed(text, f"line {number}: {reason}")
@@ -70,8 +72,12 @@ def outcome(answer: Answer) -> Outcome:
             return Outcome.MALFORMED
 
 
+_ADDRESS = re.compile(r"https?://[!-~]*[A-Za-z0-9/=&#%-]")
+
+
 def is_question(text: str) -> bool:
-    return "?" in text or "\N{FULLWIDTH QUESTION MARK}" in text
+    """A question mark of any width, but not one inside an address (https://…/search?q=1)."""
+    return "?" in _ADDRESS.sub("", unicodedata.normalize("NFKC", text))
 
 
 def write_calls(calls: tuple[Call, ...]) -> str:
@@ -90,9 +96,14 @@ def to_json(answer: Answer) -> dict[str, Any]:
             return {"unparsed": reason}
 
 
-def _strict_json(line: str) -> Any:
-    """JSON without what Python's reader adds to it: NaN, and two values under one key."""
-    return json.loads(line, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+def strict_json(text: str) -> Any:
+    """JSON without what Python's reader adds to it: NaN, two values under one key, numbers beyond a float, half a sign.
+
+    What is read can be written again as UTF-8. `ValueError`, or `RecursionError` where it is nested too deep.
+    """
+    value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -4,9 +4,11 @@
     world.put("contacts", {"name": "王小明", "extension": "4021"})
     world.run(Call("find_contact", {"name": "王小明"}))   ->  '{"extension": "4021"}'
 
-What a tool does is declared in the pack (docs/packs.md, Actions) and interpreted here. Values are bound, never put into SQL;
-table and column names are identifiers that the pack declares. The clock is passed in.
+What a tool does is declared in the pack (docs/packs.md, Actions) and interpreted here. Values are bound, never put into
+SQL; table and column names are identifiers that the pack declares. The clock is passed in.
 """
+
+# ruff: noqa: S608 - what stands in SQL are identifiers that the pack declares and its reading checks; values are bound
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from jsonschema import Draft202012Validator
 
 from callwright.moments import read, resolve
-from callwright.packs import Contains, Pack, PackTool
+from callwright.pack_shape import Contains, Pack, PackTool
 from callwright.records import Call
 from callwright.speech import plain
 
@@ -37,12 +39,12 @@ class World:
     def __init__(self, pack: Pack, now: datetime, first_id: int = 1) -> None:
         self.pack, self.now, self.next_id = pack, now, first_id
         self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.create_function("plain", 1, lambda value: plain(str(value)), deterministic=True)
+        self.db.create_function("plain", 1, _compared, deterministic=True)
         for table, columns in pack.tables.items():
             declared = ", ".join(f'"{name}" {_AFFINITY[kind]}' for name, kind in columns.items())
             self.db.execute(f'CREATE TABLE "{table}" (id INTEGER PRIMARY KEY, {declared})')
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -57,7 +59,7 @@ class World:
         return row_id
 
     def run(self, call: Call) -> str:
-        """Run a call in one transaction; its result as JSON. `Refused` where the tool or its schema does not allow it."""
+        """Run a call in one transaction; its result as JSON. `Refused` where tool, schema or SQLite do not allow it."""
         tool = next((tool for tool in self.pack.tools if tool.name == call.tool), None)
         if tool is None:
             raise Refused(f"there is no tool {call.tool!r}")
@@ -65,8 +67,11 @@ class World:
         if fault is not None:
             raise Refused(f"{call.tool}: {fault.message}")
         values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
-        with self._transaction():
-            return json.dumps(self._act(tool, values), ensure_ascii=False)
+        try:
+            with self._transaction():
+                return json.dumps(self._act(tool, values), ensure_ascii=False)
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            raise Refused(f"{tool.name}: {error}") from error
 
     def _resolved(self, tool: PackTool, param: str, value: Any) -> Any:
         if not tool.is_moment(param) or not isinstance(value, str):
@@ -96,7 +101,9 @@ class World:
             self.db.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE id = ?', (_cell(value), found[0]))
         names = ", ".join(f'"{name}"' for name in action.columns)
         row = self.db.execute(f'SELECT {names} FROM "{table}" WHERE id = ?', (found[0],)).fetchone()
-        return dict(zip(action.columns, row, strict=True))
+        kinds = self.pack.tables[table]
+        told = zip(action.columns, row, strict=True)
+        return {name: json.loads(cell) if kinds[name] == "list" and cell else cell for name, cell in told}
 
     def _where(self, tool: PackTool, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
         terms, bound = [], []
@@ -117,6 +124,13 @@ class World:
             self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
+
+
+def _compared(value: Any) -> str | None:
+    """A value as it is compared: text after NFKC and case folding, 14.0 as 14; nothing is equal to nothing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else plain(str(value))
 
 
 def _cell(value: Any) -> Any:

@@ -21,7 +21,9 @@ _FORM = '{"tool": "...", "params": {...}}'
 
 
 def system_text(opening: str, tools: tuple[Tool, ...], language: Language) -> str:
-    """The instruction, the tools as signatures with descriptions, the form of a call."""
+    """The instruction, the tools as signatures with descriptions, the form of a call; without tools the instruction."""
+    if not tools:
+        return opening
     listed = [f"{i}. {signature(tool)}: {tool.description}" for i, tool in enumerate(tools, start=1)]
     return "\n".join([opening + _BEFORE[language], *listed, _AFTER[language], _FORM])
 
@@ -31,8 +33,10 @@ def signature(tool: Tool) -> str:
     return f"{tool.name}({', '.join(_parameter(tool, name, schema) for name, schema in tool.properties.items())})"
 
 
-def _parameter(tool: Tool, name: str, schema: Mapping[str, Any]) -> str:
+def _parameter(tool: Tool, name: str, schema: Any) -> str:
     shown = name if name in tool.required else f"{name}?"
+    if not isinstance(schema, Mapping):  # JSON Schema's `true`: anything
+        return shown
     if "enum" in schema:
         shown += ": " + "|".join(str(value) for value in schema["enum"])
     elif schema.get("type", "string") != "string":
@@ -80,12 +84,10 @@ _ROLES: Mapping[type, str] = {System: "system", User: "user", Calls: "assistant"
 
 def _answers(example: Example) -> Iterator[tuple[str, list[Message], Calls | Reply]]:
     """Each assistant turn with the turns before it, the system's left out."""
-    turns = [message for message in example.messages if not isinstance(message, System)]
-    places = [i for i, turn in enumerate(turns) if isinstance(turn, Calls | Reply)]
-    for number, i in enumerate(places):
-        answer = turns[i]
-        assert isinstance(answer, Calls | Reply)
-        yield example.id if len(places) == 1 else f"{example.id}#{number}", turns[:i], answer
+    turns: list[Message] = [message for message in example.messages if not isinstance(message, System)]
+    answers = [(i, turn) for i, turn in enumerate(turns) if isinstance(turn, Calls | Reply)]
+    for number, (i, answer) in enumerate(answers):
+        yield example.id if len(answers) == 1 else f"{example.id}#{number}", turns[:i], answer
 
 
 def _turn(example: Example, message: Message) -> dict[str, Any]:

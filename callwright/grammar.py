@@ -2,8 +2,8 @@
 
     for row in write_rows(packs, plan): ...
 
-Nothing here is random beyond its seed: row `i` of a plan depends on the plan and `i` only, so the same plan gives the same
-bytes, and the exam does not change with the training rows.
+Nothing here is random beyond its seed: a row depends on the plan, its place in it and the requests already taken. The
+same plan gives the same bytes, and the exam, written first, does not change with the training rows.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from typing import Any
 from callwright.backend import World
 from callwright.faults import Fault
 from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical
-from callwright.packs import PLACEHOLDER, Halves, Missing, Pack, PackTool
-from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, Split, System, Tool, User
-from callwright.speech import numbers, plain, say_moment, say_number
+from callwright.pack_shape import PLACEHOLDER, Given, Halves, Missing, Pack, PackTool
+from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, Split, System, User
+from callwright.saying import say_list, say_moment, say_number
+from callwright.speech import numbers, plain
 
-NOW = datetime(2026, 3, 2, 9, 0)
+NOW = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a clock on a wall: results hold no offset
 """The clock of the worlds that make results; no text of a row holds it."""
 _TRIES = 200
+_TRIES_A_LIST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Plan:
     zh_tw_share: float
     categories: Mapping[Category, float]
     tools_offered: tuple[int, int]
+    rows_per_tool_list: int
+    """So many rows after one another have one language, opening and list of tools, as an application has one list
+    for many requests; training computes what they share once a batch. A row whose list has nothing new left to ask
+    for takes another list."""
     held_out: frozenset[str]
     unseen: bool = False
     """Rows about the held-out tools; otherwise they are never offered."""
@@ -50,24 +56,33 @@ class Plan:
 def write_rows(packs: Sequence[Pack], plan: Plan, taken: set[str] | None = None) -> Iterator[Example]:
     """Yield the plan's rows; no request repeats, none of `taken` (requests after `plain`) occurs. `taken` grows."""
     taken = set() if taken is None else taken
-    stem = f"{'unseen' if plan.unseen else plan.split}"
+    stem = "unseen" if plan.unseen else str(plan.split)
+    packs = [pack for pack in packs if not plan.unseen or any(tool.name in plan.held_out for tool in pack.tools)]
     for i, (category, language) in enumerate(_schedule(plan)):
-        pack = packs[i % len(packs)]
+        group = i // plan.rows_per_tool_list
+        pack = packs[group % len(packs)]
+        setting = _draw_setting(pack, plan, Random(f"{plan.seed}:list:{group}"))
         for attempt in range(_TRIES):
-            row = _Writer(pack, plan, language, Random(f"{plan.seed}:{i}:{attempt}")).write(category, f"{pack.pack}-{stem}-{i:06d}")
+            if attempt and attempt % _TRIES_A_LIST == 0:
+                setting = _draw_setting(pack, plan, Random(f"{plan.seed}:list:{group}:{i}:{attempt}"))
+            writer = _Writer(setting, plan, language, Random(f"{plan.seed}:{i}:{attempt}"))
+            row = writer.write(category, f"{pack.pack}-{stem}-{i:06d}")
             if plain(row.request) not in taken:
                 taken.add(plain(row.request))
                 yield row
                 break
         else:
             raise Fault(
-                f"packs/{pack.pack}.yaml: {plan.rows} rows need more {category} requests in {language} than it can phrase "
-                f"without repeating one ({i} were written); add phrasings and values, or ask for fewer rows"
+                f"packs/{pack.pack}.yaml: {plan.rows} rows need more {category} requests in {language} than it can "
+                f"phrase without repeating one ({i} were written); add phrasings and values, or ask for fewer rows"
             )
 
 
 def _schedule(plan: Plan) -> list[tuple[Category, Language]]:
-    """Category and language of each row: shares as exact as whole rows allow, in an order drawn from the seed."""
+    """Category and language of each row: shares as exact as whole rows allow, in an order drawn from the seed.
+
+    Rows of one list have one language, but for the list where a language ends.
+    """
     cells = {}
     for category, share in plan.categories.items():
         cells[category, Language.ZH_TW] = share * plan.zh_tw_share
@@ -76,9 +91,51 @@ def _schedule(plan: Plan) -> list[tuple[Category, Language]]:
     by_rest = sorted(cells, key=lambda cell: (counts[cell] - plan.rows * cells[cell], cell))
     for cell in by_rest[: plan.rows - sum(counts.values())]:
         counts[cell] += 1
-    order = [cell for cell, count in counts.items() for _ in range(count)]
-    Random(f"{plan.seed}:schedule").shuffle(order)
-    return order
+    rng, size = Random(f"{plan.seed}:schedule"), plan.rows_per_tool_list
+    whole: list[list[tuple[Category, Language]]] = []
+    rest: list[tuple[Category, Language]] = []
+    for language in Language:
+        rows = [cell for cell, count in counts.items() for _ in range(count) if cell[1] is language]
+        rng.shuffle(rows)
+        whole += [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
+        rest += rows[len(rows) // size * size :]
+    rng.shuffle(whole)
+    return [row for group in whole for row in group] + rest
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What the rows of one list share."""
+
+    pack: Pack
+    opening: Mapping[Language, str]
+    tools: list[PackTool]
+    targets: list[PackTool]
+    """Those of `tools` that requests are about: for rows about unseen tools the held-out ones."""
+    absent: list[PackTool]
+    """Tools that requests may be about though they are not offered."""
+
+
+def _draw_setting(pack: Pack, plan: Plan, rng: Random) -> _Setting:
+    seen = [tool for tool in pack.tools if tool.name not in plan.held_out]
+    held = [tool for tool in pack.tools if tool.name in plan.held_out]
+    least, most = plan.tools_offered
+    sizes = range(least, most + 1)  # few tools more often than many: each costs tokens in every row
+    weights = [2.0 ** (least - size) for size in sizes]
+    pool = held if plan.unseen else seen
+    for _ in range(_TRIES):
+        size = rng.choices(sizes, weights)[0]
+        tools = rng.sample(held, rng.randint(1, min(2, len(held)))) if plan.unseen else list[PackTool]()
+        tools += rng.sample(seen, min(size - len(tools), len(seen)))
+        rng.shuffle(tools)
+        targets = [tool for tool in tools if tool in pool]
+        if any(tool.missing for tool in targets):
+            opening = {each: rng.choice(pack.system[each]) for each in Language}
+            return _Setting(pack, opening, tools, targets, [tool for tool in pool if tool not in tools])
+    raise Fault(
+        f"packs/{pack.pack}.yaml: hardly any of its {'held-out' if plan.unseen else 'other'} tools has `missing`; "
+        "add it to some, for rows of the category missing"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,97 +150,72 @@ class _Filled:
 class _Writer:
     """Writes one row with one source of chance."""
 
-    def __init__(self, pack: Pack, plan: Plan, language: Language, rng: Random) -> None:
-        self.pack, self.plan, self.language, self.rng = pack, plan, language, rng
-        self.seen = [tool for tool in pack.tools if tool.name not in plan.held_out]
-        self.held = [tool for tool in pack.tools if tool.name in plan.held_out]
+    def __init__(self, setting: _Setting, plan: Plan, language: Language, rng: Random) -> None:
+        self.setting, self.pack, self.plan, self.language, self.rng = setting, setting.pack, plan, language, rng
         self.values: list[dict[str, Any]] = []
         """The values of each request made, for telling rows apart that call nothing."""
 
     def write(self, category: Category, row_id: str) -> Example:
-        turns, offered = {
+        turns = {
             Category.SINGLE: self._single,
             Category.PARALLEL: self._parallel,
             Category.MISSING: self._missing,
             Category.NO_TOOL: self._no_tool,
             Category.FULL_LOOP: self._full_loop,
         }[category]()
-        system = System(self.rng.choice(self.pack.system[self.language]))
+        system = System(self.setting.opening[self.language])
+        offered = tuple(tool.offered(self.language) for tool in self.setting.tools)
         source = {"pack": self.pack.pack, "generator": "grammar", "seed": self.plan.seed, "values": self.values}
         return Example(row_id, self.language, category, self.plan.split, offered, (system, *turns), source)
 
-    # One category each: the turns after the system's, and the tools offered.
+    # One category each: the turns after the system's.
 
-    def _single(self) -> tuple[list[Message], tuple[Tool, ...]]:
-        tool = self._target()
+    def _single(self) -> list[Message]:
+        tool = self.rng.choice(self.setting.targets)
         asked = self._fill(tool, self._pick(tool.phrasings))
-        return [User(asked.text), Calls((Call(tool.name, asked.values),))], self._offer([tool])
+        return [User(asked.text), Calls((Call(tool.name, asked.values),))]
 
-    def _parallel(self) -> tuple[list[Message], tuple[Tool, ...]]:
-        first = self._target()
-        others = [tool for tool in self.seen + (self.held if self.plan.unseen else []) if tool.name != first.name]
-        tools = [first, self.rng.choice(others)]
+    def _parallel(self) -> list[Message]:
+        first = self.rng.choice(self.setting.targets)
+        tools = [first, self.rng.choice([tool for tool in self.setting.tools if tool is not first])]
         self.rng.shuffle(tools)
         asked = [self._fill(tool, self._pick(tool.clauses)) for tool in tools]
         text = self._pick(self.pack.joiners)
         for name, part in zip("ab", asked, strict=True):
-            text = text.replace(f"{{{name}}}", part.text).replace(f"{{{name.upper()}}}", part.text[:1].upper() + part.text[1:])
-        calls = tuple(Call(tool.name, part.values) for tool, part in zip(tools, asked, strict=True))
-        return [User(text), Calls(calls)], self._offer(tools)
+            upper = part.text[:1].upper() + part.text[1:]
+            text = text.replace(f"{{{name}}}", part.text).replace(f"{{{name.upper()}}}", upper)
+        return [User(text), Calls(tuple(Call(tool.name, part.values) for tool, part in zip(tools, asked, strict=True)))]
 
-    def _missing(self) -> tuple[list[Message], tuple[Tool, ...]]:
-        tool = self._target(lambda tool: bool(tool.missing))
+    def _missing(self) -> list[Message]:
+        tool = self.rng.choice([tool for tool in self.setting.targets if tool.missing])
         missing: Missing = tool.missing[self.rng.choice(sorted(tool.missing))][self.language]
         asked = self._fill(tool, self._pick(missing))
-        question = self.rng.choice([q for q in missing.questions if set(PLACEHOLDER.findall(q)) <= set(asked.values)] or missing.questions)
-        return [User(asked.text), Reply(_put(question, asked.said), asks=tuple(missing.words))], self._offer([tool])
+        question = self.rng.choice(missing.questions)
+        return [User(asked.text), Reply(_put(question, asked.said), asks=tuple(missing.words))]
 
-    def _no_tool(self) -> tuple[list[Message], tuple[Tool, ...]]:
-        kind = self.rng.choices(["taken away", "unsupported", "chat"], [0.5, 0.3, 0.2])[0]
+    def _no_tool(self) -> list[Message]:
+        kind = self.rng.choices(["absent", "unsupported", "chat"], [0.5, 0.3, 0.2])[0]
         if kind == "chat":
             said, answer = self.rng.choice(self.pack.chat[self.language].of(self.plan.test))
-            return [User(said), Reply(answer)], self._offer([])
+            return [User(said), Reply(answer)]
         decline = Reply(self._pick(self.pack.declines))
-        if kind == "unsupported":
-            return [User(self._pick(self.pack.unsupported)), decline], self._offer([])
-        tool = self._target()
-        asked = self._fill(tool, self._pick(tool.phrasings))
-        return [User(asked.text), decline], self._offer([], without=tool)
+        if kind == "unsupported" or not self.setting.absent:
+            return [User(self._pick(self.pack.unsupported)), decline]
+        tool = self.rng.choice(self.setting.absent)
+        return [User(self._fill(tool, self._pick(tool.phrasings)).text), decline]
 
-    def _full_loop(self) -> tuple[list[Message], tuple[Tool, ...]]:
-        tool = self._target()
+    def _full_loop(self) -> list[Message]:
+        tool = self.rng.choice(self.setting.targets)
         asked = self._fill(tool, self._pick(tool.phrasings))
         call = Call(tool.name, asked.values)
         with World(self.pack, NOW, first_id=self.rng.randint(100, 9999)) as world:
             if tool.given:
-                world.put(tool.given.table, self._given(tool, asked.values))
+                world.put(tool.given.table, self._given(tool.given, asked.values))
             content = world.run(call)
         result = {name: _shown(value) for name, value in json.loads(content).items()}
         reply = self._pick(tool.replies)
         facts = tuple(result[name] for name in dict.fromkeys(PLACEHOLDER.findall(reply)))
-        turns = [User(asked.text), Calls((call,)), Result(tool.name, content, facts), Reply(_put(reply, result))]
-        return turns, self._offer([tool])
-
-    # Tools
-
-    def _target(self, fits: Any = lambda tool: True) -> PackTool:
-        pool = self.held if self.plan.unseen else self.seen
-        return self.rng.choice([tool for tool in pool if fits(tool)])
-
-    def _offer(self, wanted: list[PackTool], without: PackTool | None = None) -> tuple[Tool, ...]:
-        """The wanted tools among others, in any order."""
-        least, most = self.plan.tools_offered
-        out = {tool.name for tool in wanted} | ({without.name} if without else set())
-        others = [tool for tool in self.seen if tool.name not in out]
-        offered = list(wanted)
-        if self.plan.unseen and not wanted:  # a row about unseen tools offers at least one
-            held = self.rng.choice([tool for tool in self.held if tool.name not in out])
-            offered.append(held)
-        sizes = range(least, most + 1)  # few tools more often than many: each costs tokens in every row
-        count = max(self.rng.choices(sizes, [2.0 ** (least - size) for size in sizes])[0], len(offered))
-        offered += self.rng.sample(others, min(count - len(offered), len(others)))
-        self.rng.shuffle(offered)
-        return tuple(tool.offered(self.language) for tool in offered)
+        return [User(asked.text), Calls((call,)), Result(tool.name, content, facts), Reply(_put(reply, result))]
 
     # Values
 
@@ -204,10 +236,9 @@ class _Writer:
         self.values.append(values)
         return _Filled(" ".join(_put(text, said).split()), said, values)
 
-    def _given(self, tool: PackTool, values: Mapping[str, Any]) -> dict[str, Any]:
-        assert tool.given
+    def _given(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {}
-        for column, cell in tool.given.row.items():
+        for column, cell in given.row.items():
             if cell.param is not None:
                 if cell.param in values:
                     row[column] = values[cell.param]
@@ -229,10 +260,8 @@ class _Writer:
             for _ in range(rng.randint(slot.min, slot.max)):
                 said, value = self._value(slot.list)
                 chosen[said] = value
-            return _joined(list(chosen), self.language, rng), list(chosen.values())
-        words = slot.words(self.language)
-        assert words
-        word = rng.choice(words.of(self.plan.test))
+            return say_list(list(chosen), self.language, rng), list(chosen.values())
+        word = rng.choice(slot.words(self.language).of(self.plan.test))
         return word.say, word.value
 
 
@@ -258,14 +287,6 @@ def _day(rng: Random) -> Day:
             return Days(7 * rng.randint(1, 4))
         case _:
             return Weekday("this" if kind == "this" else "next", rng.randrange(7 if kind == "this" else 6))
-
-
-def _joined(said: list[str], language: Language, rng: Random) -> str:
-    if len(said) == 1:
-        return said[0]
-    zh = language is Language.ZH_TW
-    last = rng.choice(["和", "跟", "、"]) if zh else " and "
-    return ("、" if zh else ", ").join(said[:-1]) + last + said[-1]
 
 
 def _put(text: str, said: Mapping[str, str]) -> str:

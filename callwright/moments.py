@@ -10,7 +10,7 @@
 
 A week starts on Monday: `this friday` is the Friday of the week that today is in, `next monday` the Monday of the week
 after. Written is the one canonical spelling (`in 2 weeks`, not `in 14 days`; `tomorrow`, not `in 1 day`). Read are
-also other spellings: "tomorrow at 3pm", "in 14 days", ISO dates and date-times.
+also other spellings: "tomorrow at 3pm", "in 14 days", ISO dates and date-times, with or without an offset.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -70,6 +70,8 @@ class Absolute:
 
     date: date
     time: time | None = None
+    zone: tzinfo | None = None
+    """The offset that stood behind the time: such a moment is the same everywhere."""
 
 
 Moment = OnDay | AtTime | InMinutes | Absolute
@@ -84,8 +86,8 @@ def canonical(moment: Moment) -> str:
             return f"{at:%H:%M}"
         case InMinutes(count):
             return f"in {_many(count // 60, 'hour')}" if count % 60 == 0 else f"in {_many(count, 'minute')}"
-        case Absolute(on, at):
-            return f"{on:%Y-%m-%d}" + (f"T{at:%H:%M}" if at else "")
+        case Absolute(on, at, zone):
+            return datetime.combine(on, at, zone).isoformat(timespec="minutes") if at else on.isoformat()
 
 
 def read(text: str) -> Moment | None:
@@ -105,10 +107,10 @@ def is_moment(name: str, schema: object, marked: bool = False) -> bool:
 
 
 def resolve(moment: Moment, now: datetime) -> str:
-    """ISO 8601 of a moment as seen at `now` (time zone aware or not; the zone is kept): a date where no time was named."""
+    """ISO 8601 of a moment as seen at `now`, in its time zone if it has one: a date where no time was named."""
     match moment:
         case InMinutes(count):
-            return (now + timedelta(minutes=count)).isoformat(timespec="minutes")
+            return _later(now, timedelta(minutes=count)).isoformat(timespec="minutes")
         case AtTime(at):
             on, named = now.date(), at
         case OnDay(day, maybe):
@@ -116,11 +118,18 @@ def resolve(moment: Moment, now: datetime) -> str:
             if maybe is None:
                 return on.isoformat()
             named = maybe
-        case Absolute(on, maybe):
+        case Absolute(on, maybe, zone):
             if maybe is None:
                 return on.isoformat()
+            if zone and now.tzinfo:
+                return datetime.combine(on, maybe, zone).astimezone(now.tzinfo).isoformat(timespec="minutes")
             named = maybe
     return datetime.combine(on, named, tzinfo=now.tzinfo).isoformat(timespec="minutes")
+
+
+def _later(now: datetime, distance: timedelta) -> datetime:
+    """By the clock that always runs: two hours are two hours on the night when summer time ends."""
+    return (now.astimezone(UTC) + distance).astimezone(now.tzinfo) if now.tzinfo else now + distance
 
 
 def _date(day: Day, today: date) -> date:
@@ -171,16 +180,23 @@ def _read_time(words: str) -> time | None:
     return time(hour, minute) if hour < 24 and minute < 60 else None
 
 
+_ISO = re.compile(
+    r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})"  # date
+    r"(?:[t ]+(\d{1,2}:\d{2})(?::\d{2}(?:\.\d+)?)?(z|[+-]\d{2}:?\d{2})?)?"  # time, its seconds passed over, offset
+)
+
+
 def _read_absolute(words: str) -> Absolute | None:
-    found = re.fullmatch(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?:[t ]+(\d{1,2}:\d{2})(?::\d{2}(?:\.\d+)?)?(?:z|[+-]\d{2}:?\d{2})?)?", words)
+    found = _ISO.fullmatch(words)
     if not found:
         return None
     try:
         on = date(int(found[1]), int(found[2]), int(found[3]))
+        zone = datetime.strptime(found[5].upper(), "%z").tzinfo if found[5] else None
     except ValueError:
         return None
     at = _read_time(found[4]) if found[4] else None
-    return None if found[4] and at is None else Absolute(on, at)
+    return None if found[4] and at is None else Absolute(on, at, zone)
 
 
 def _read_distance(words: str) -> InMinutes | None:
@@ -188,11 +204,14 @@ def _read_distance(words: str) -> InMinutes | None:
     return InMinutes(int(found[1]) * (60 if found[2] == "hour" else 1)) if found else None
 
 
+_DAY = re.compile(
+    r"(?:on )?(?:(today|tomorrow|yesterday)|in (\d{1,4}) (day|week|month)s?|(this|next) (" + "|".join(WEEKDAYS) + r"))"
+    r"(?:,? (.+))?"
+)
+
+
 def _read_day(words: str) -> OnDay | None:
-    found = re.fullmatch(
-        r"(?:on )?(?:(today|tomorrow|yesterday)|in (\d{1,4}) (day|week|month)s?|(this|next) (" + "|".join(WEEKDAYS) + r"))(?:,? (.+))?",
-        words,
-    )
+    found = _DAY.fullmatch(words)
     if not found:
         return None
     day: Day

@@ -14,7 +14,10 @@ from typing import Any
 from callwright.faults import Fault
 
 ASIDE = ".writing-"  # prefix of what is being written; git and DVC ignore it
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR}
+_REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
 
 
 @contextlib.contextmanager
@@ -31,9 +34,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for file in sorted(aside.rglob("*")):
                 if file.is_file():
                     _flush(file)
-            if path.exists():
-                shutil.rmtree(path)
-            aside.rename(path)
+            _take_the_place(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -66,14 +67,15 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON-lines file that this project wrote; `Fault` names file and line of a broken one."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     row = json.loads(line)
                 except ValueError as error:
                     raise Fault(f"{path}:{number}: not JSON ({error}); make the file again with dvc repro") from error
                 if not isinstance(row, dict):
-                    raise Fault(f"{path}:{number}: a line is one JSON object, not {line.strip()[:60]}")
+                    start = line.decode().strip()[:60]
+                    raise Fault(f"{path}:{number}: a line is one JSON object, not {start}")
                 yield row
     except FileNotFoundError:
         raise Fault(f"{path} is missing; dvc repro makes it") from None
@@ -84,6 +86,29 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
 
 
+def _take_the_place(aside: Path, path: Path) -> None:
+    """Put the folder `aside` where `path` is; what was there is there again if that fails."""
+    if not (path.exists() or path.is_symlink()):
+        aside.rename(path)
+        return
+    before = path.parent / f"{ASIDE}{path.name}-before"
+    _remove(before)
+    path.rename(before)
+    try:
+        aside.rename(path)
+    except BaseException:
+        before.rename(path)
+        raise
+    _remove(before)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _flush(file: Path) -> None:
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
@@ -91,13 +116,28 @@ def _flush(file: Path) -> None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn the disk's refusals into a sentence."""
+    """Turn the disk's refusals into a sentence; safetensors and tokenizers raise them as plain exceptions."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _REFUSALS:
+    except (Fault, UnicodeError):
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        number = number or next((code for code in _REFUSALS if f"(os error {code})" in str(error)), None)
+        if number not in _REFUSALS:
             raise
+        file = getattr(error, "filename", None)
+        place = f"{path} could not be written" if _within(file, path) else f"{file} could not be used"
         raise Fault(
-            f"{path} could not be written: {error.strerror or error}; nothing half-written was left. "
-            "Make room or give yourself write access there, then run it again"
+            f"{place}: {os.strerror(number)}; nothing half-written was left of {path}. "
+            "Make room or give yourself access there, then run it again"
         ) from error
+
+
+def _within(file: str | int | None, path: Path) -> bool:
+    """Whether what was refused belongs to the out, a file of it or a folder above it. Writing alone names none."""
+    if not isinstance(file, str):
+        return True
+    path, place = path.absolute(), Path(file).absolute()
+    aside = path.parent / f"{ASIDE}{path.name}"
+    return place.is_relative_to(path) or place.is_relative_to(aside) or path.is_relative_to(place)

@@ -1,6 +1,7 @@
 """params.yaml, typed: frozen, unknown keys refused, all faults told at once with their dotted path.
 
-The types hold no defaults: a knob's value stands in params.yaml and nowhere else.
+The types hold no defaults: a knob's value stands in params.yaml and nowhere else. The file is YAML 1.2, as for DVC:
+1e-3 is a number there, and a key that stands twice is a fault.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from callwright.faults import Fault
+from callwright.faults import Fault, found
 from callwright.records import Category
 
 FILE = Path("params.yaml")
@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TrainAs(StrEnum):
@@ -53,7 +53,7 @@ class Exams(Section):
 
 
 class Range(Section):
-    min: Count
+    min: Annotated[int, Field(ge=2)]  # two calls in one turn need two tools
     max: Count
 
     @model_validator(mode="after")
@@ -88,6 +88,7 @@ class Generate(Section):
     zh_tw_share: Share
     categories: Categories
     tools_offered: Range
+    rows_per_tool_list: Count
     held_out_tools: list[str]
     exam: Exams
 
@@ -165,25 +166,27 @@ def check_params(value: Any, path: Path = FILE) -> Params:
 
 
 def _yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Fault(f"{path} is missing; run this in the project's folder, or git checkout {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Fault(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise Fault(f"{path} could not be read: {error.strerror}; mend that, then run it again") from None
+    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise Fault(f"{place}: not YAML: {' '.join(problem.split())}; mend that line") from None
 
 
 def _sentence(path: Path, fault: Any) -> str:
     """`params.yaml: train.learning_rate is 'fast'; input should be a valid number`"""
     place = ".".join(str(part) for part in fault["loc"]) or "the file"
-    if fault["type"] == "extra_forbidden":
-        return f"{path}: {place} is not a knob; remove it or mend its spelling"
     if fault["type"] == "missing":
         return f"{path}: {place} is missing; git diff {path} shows what it was"
-    if fault["type"] == "value_error":
-        return f"{path}: {place}: {fault['ctx']['error']}"
-    reason = str(fault["msg"])
-    return f"{path}: {place} is {fault['input']!r}; {reason[0].lower()}{reason[1:]}"
+    return f"{path}: {place} {found(fault)}"
 
 
 def _enum(kind: type[StrEnum], value: Any) -> Any:
@@ -191,4 +194,4 @@ def _enum(kind: type[StrEnum], value: Any) -> Any:
     try:
         return kind(value)
     except ValueError:
-        raise ValueError(f"it is {value!r}; choose one of {', '.join(kind)}") from None
+        raise ValueError(f"{value!r} is unknown; choose one of {', '.join(kind)}") from None

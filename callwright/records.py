@@ -108,7 +108,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An assistant turn of text. `asks`: where it asks for a missing value, words of which a right question holds one."""
+    """An assistant turn of text. `asks`: where it asks for a missing value, words of which a question holds one."""
 
     content: str
     asks: tuple[str, ...] = ()
@@ -184,10 +184,18 @@ def read_example(value: Any) -> Example:
 def read_line(line: str) -> Example:
     """Build a row from one line of a file."""
     try:
-        value = json.loads(line)
-    except ValueError as error:
+        value = json.loads(line, parse_constant=_no_number)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRecord("not text: it holds half of a surrogate pair, which no file can hold") from None
+    except (ValueError, RecursionError) as error:
         raise BadRecord(f"not JSON: {error}") from error
     return read_example(value)
+
+
+def _no_number(name: str) -> None:
+    """Python reads NaN and Infinity, JSON has neither."""
+    raise ValueError(f"{name} is no number")
 
 
 def read_call(value: Any, place: str = "call") -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from callwright.answers import is_question
@@ -17,22 +17,34 @@ def asks_for(text: str, words: Sequence[str]) -> bool:
     return is_question(text) and any(plain(word) in said for word in words)
 
 
-def untold(text: str, results: Sequence[Result]) -> list[str]:
-    """The facts marked in the results that `text` leaves out."""
+def facts(results: Iterable[Result]) -> list[str]:
+    """What a reply to these results must tell."""
+    return [fact for result in results for fact in result.facts]
+
+
+def untold(text: str, told: Iterable[str]) -> list[str]:
+    """Those of the facts `told` that `text` leaves out. Numbers by value: 300 萬 is 3M, and 14 is not in 1441."""
     said, named = _dense(text), numbers(text)
-    facts = [fact for result in results for fact in result.facts]
-    return [fact for fact in facts if _dense(fact) not in said and not (_is_number(fact) and numbers(fact) <= named)]
+    return [fact for fact in told if (_value(fact) not in named if _is_number(fact) else _dense(fact) not in said)]
 
 
-def invented(text: str, results: Sequence[Result]) -> list[str]:
-    """Numbers in `text` that are in no marked fact, as text; a number is in a fact by value (300 萬 is 3M)."""
-    known = numbers(" ; ".join(fact for result in results for fact in result.facts))
-    return sorted(str(float(n)) if n.denominator > 1 else str(n) for n in _digit_numbers(text) - known)
+def invented(text: str, known: Iterable[str]) -> list[str]:
+    """Numbers in `text`, as text, that stand in none of the `known` texts; compared by value, with their scale."""
+    held = numbers(" ; ".join(known))
+    return [str(float(n)) if n.denominator > 1 else str(n) for n in sorted(_digit_numbers(text) - held)]
+
+
+_SCALED = r"\d+(?:\.\d+)?(?: ?(?:[百千萬億]+|(?:k|m|thousand|million)\b))?"
 
 
 def _digit_numbers(text: str) -> frozenset[Fraction]:
     """Numbers written with digits; 一 and "one" stand in too many words to count as facts."""
-    return numbers(" ; ".join(re.findall(r"\d[\d,.]*(?: ?(?:萬|億|千|百|[km]\b))?", plain(text))))
+    return frozenset(_value(number) for number in re.findall(_SCALED, _plain(text)))
+
+
+def _plain(text: str) -> str:
+    """Without thousands separators, which are gone before 「，」 becomes a comma too."""
+    return plain(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))
 
 
 def _dense(text: str) -> str:
@@ -40,4 +52,10 @@ def _dense(text: str) -> str:
 
 
 def _is_number(fact: str) -> bool:
-    return _dense(fact)[:1].isdigit()
+    """A number alone, with its scale; 0912 is a code."""
+    return re.fullmatch(rf"(?!0\d){_SCALED}", _plain(fact)) is not None
+
+
+def _value(number: str) -> Fraction:
+    """With its scale: 3M is 3000000 and not 3."""
+    return max(numbers(number))

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any, NamedTuple
-
-from jsonschema import Draft202012Validator, SchemaError
 
 from callwright.backend import Refused, World
 from callwright.grammar import NOW
-from callwright.moments import Absolute, AtTime, InMinutes, OnDay, canonical, is_moment, read
+from callwright.grounding import dates, unsaid
+from callwright.moments import Absolute, canonical, is_moment, read
 from callwright.packs import Pack
 from callwright.records import Calls, Category, Example, Language, Message, Reply, Result, System, Tool, User
-from callwright.replies import asks_for, invented, untold
-from callwright.scoring import schema_fault
-from callwright.speech import heard, numbers, plain
+from callwright.replies import asks_for, facts, invented, untold
+from callwright.schemas import of_parameter, schema_fault, tool_fault
 
 
 class Failure(NamedTuple):
@@ -41,7 +39,16 @@ class Rules:
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         self.packs = {pack.pack: pack for pack in packs}
-        self.order: tuple[Rule, ...] = (tool_schemas, roles, language, calls, moments, grounding, self.execution, replies)
+        self.order: tuple[Rule, ...] = (
+            tool_schemas,
+            roles,
+            language,
+            calls,
+            moments,
+            grounding,
+            self.execution,
+            replies,
+        )
 
     def first_failure(self, row: Example) -> Failure | None:
         for rule in self.order:
@@ -51,7 +58,7 @@ class Rules:
 
     def execution(self, row: Example) -> Iterator[Failure]:
         """The backend refuses no call."""
-        pack = self.packs.get(row.source.get("pack", ""))
+        pack = next((pack for name, pack in self.packs.items() if name == row.source.get("pack")), None)
         if pack is None or not row.calls:
             return
         with World(pack, NOW) as world:
@@ -64,13 +71,8 @@ class Rules:
 
 def tool_schemas(row: Example) -> Iterator[Failure]:
     for i, tool in enumerate(row.tools):
-        try:
-            Draft202012Validator.check_schema(tool.parameters)
-        except SchemaError as error:
-            yield Failure("bad_tool_schema", f"tools[{i}] {tool.name!r}: parameters is not a JSON Schema: {error.message}")
-        if tool.parameters.get("type") != "object":
-            kind = tool.parameters.get("type")
-            yield Failure("bad_tool_schema", f"tools[{i}] {tool.name!r}: parameters has type {kind!r}; expected object")
+        if fault := tool_fault(tool):
+            yield Failure("bad_tool_schema", f"tools[{i}] {tool.name!r}: {fault}")
 
 
 _NEXT: Mapping[type, tuple[type, ...]] = {
@@ -91,32 +93,43 @@ def roles(row: Example) -> Iterator[Failure]:
             return
     if not isinstance(turns[0], System):
         yield Failure("incomplete_roles", f"messages[0] is {_role(turns[0])}; expected system first")
-    for i, (before, turn) in enumerate(zip(turns, turns[1:], strict=False), start=1):
+    for i, (before, turn) in enumerate(pairwise(turns), start=1):
         if not isinstance(turn, _NEXT[type(before)]):
-            yield Failure("incomplete_roles", f"messages[{i}] is {_role(turn)} after {_role(before)}; turns are out of order")
+            order = f"messages[{i}] is {_role(turn)} after {_role(before)}"
+            yield Failure("incomplete_roles", f"{order}; turns are out of order")
     for i, turn in enumerate(turns):
         if not (turn.calls if isinstance(turn, Calls) else turn.content.strip()):
             yield Failure("incomplete_roles", f"messages[{i}] ({_role(turn)}) is empty")
     if not isinstance(turns[-1], Calls | Reply):
-        yield Failure("incomplete_roles", f"messages[{len(turns) - 1}] is {_role(turns[-1])}; expected the assistant's turn last")
+        last = f"messages[{len(turns) - 1}] is {_role(turns[-1])}"
+        yield Failure("incomplete_roles", f"{last}; expected the assistant's turn last")
 
 
-_CJK = re.compile(r"[\u3400-\u9fff]")
+_HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
+_OTHER = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\uac00-\ud7af]")  # Greek to Mongolian, kana, hangul
 
 
 def language(row: Example) -> Iterator[Failure]:
     for i, turn in enumerate(row.messages):
-        if not isinstance(turn, User | Reply):
-            continue
-        han, latin = len(_CJK.findall(turn.content)), len(_LATIN.findall(turn.content))
-        if row.language is Language.EN and han > latin:
-            yield Failure("wrong_language", f"messages[{i}] is in Chinese; expected en: {_short(turn.content)}")
-        if row.language is Language.ZH_TW:
-            if not han and latin:
-                yield Failure("wrong_language", f"messages[{i}] has no Chinese; expected zh-TW: {_short(turn.content)}")
-            if mainland := [sign for sign in turn.content if sign in simplified()]:
-                yield Failure("wrong_language", f"messages[{i}] has the Simplified {mainland[0]!r}; expected Traditional: {_short(turn.content)}")
+        if isinstance(turn, User | Reply) and (fault := _language_fault(turn.content, row.language)):
+            yield Failure("wrong_language", f"messages[{i}] {fault}; expected {row.language}: {_short(turn.content)}")
+
+
+def _language_fault(text: str, expected: Language) -> str | None:
+    han, latin, other = (len(script.findall(text)) for script in (_HAN, _LATIN, _OTHER))
+    if other > (latin if expected is Language.EN else han):
+        return "is in neither English nor Chinese"
+    if expected is Language.EN:
+        return "is in Chinese" if han > latin else None
+    if not han and latin:
+        return "has no Chinese"
+    mainland = next((sign for sign in text if sign in simplified()), None)
+    return f"has the Simplified {mainland!r}" if mainland else None
+
+
+_TAIWAN_TOO = frozenset("凄峰床昵晒栖灶痴秘粽群肴虱雇霉")
+"""OpenCC's table has another Traditional form for these (祕, 羣, 僱, …); Taiwan writes them as they are."""
 
 
 @lru_cache(maxsize=1)
@@ -124,7 +137,7 @@ def simplified() -> frozenset[str]:
     """Characters that stand in Simplified Chinese only, by OpenCC's own table."""
     table = (files("opencc") / "dictionary" / "STCharacters.txt").read_text(encoding="utf-8")
     pairs = (line.split("\t") for line in table.splitlines() if "\t" in line)
-    return frozenset(sign for sign, traditional in pairs if sign not in traditional.split())
+    return frozenset(sign for sign, traditional in pairs if sign not in traditional.split()) - _TAIWAN_TOO
 
 
 def calls(row: Example) -> Iterator[Failure]:
@@ -138,89 +151,46 @@ def calls(row: Example) -> Iterator[Failure]:
 
 def moments(row: Example) -> Iterator[Failure]:
     for place, said, tool, name, value in _values(row):
-        if not is_moment(name, tool.properties.get(name)) or not isinstance(value, str):
+        if not isinstance(value, str) or not is_moment(name, of_parameter(tool, name)):
             continue
-        moment = read(value)
+        moment, shown = read(value), f"{place} is {value!r}"
         if moment is None:
-            yield Failure("bad_relative_time", f"{place} is {value!r}; expected a moment such as 'tomorrow 15:00'")
-        elif isinstance(moment, Absolute):
-            if f"{moment.date:%Y-%m-%d}" not in said and f"{moment.date:%Y/%m/%d}" not in said:
-                yield Failure("hardcoded_date", f"{place} is {value!r}, a date nobody said; expected a moment such as 'tomorrow 15:00'")
+            yield Failure("bad_relative_time", f"{shown}; expected a moment such as 'tomorrow 15:00'")
+        elif isinstance(moment, Absolute) and moment.date not in dates(said):
+            yield Failure("hardcoded_date", f"{shown}, a date nobody said; expected a moment such as 'tomorrow 15:00'")
         elif canonical(moment) != value:
-            yield Failure("bad_relative_time", f"{place} is {value!r}; expected its canonical spelling {canonical(moment)!r}")
+            yield Failure("bad_relative_time", f"{shown}; expected its canonical spelling {canonical(moment)!r}")
 
 
 def grounding(row: Example) -> Iterator[Failure]:
     for place, said, tool, name, value in _values(row):
-        schema = tool.properties.get(name, {})
-        if "enum" in schema or isinstance(value, bool):
-            continue
-        if isinstance(value, str) and is_moment(name, schema):
-            if not _moment_said(value, said):
-                yield Failure("ungrounded_value", f"{place} is {value!r}, which the conversation does not say")
-            continue
-        for part in value if isinstance(value, list) else [value]:
-            if not _said(part, said):
-                yield Failure("ungrounded_value", f"{place} is {part!r}, which the conversation does not hold")
-
-
-def _moment_said(value: str, said: str) -> bool:
-    moment, found = read(value), heard(said)
-    match moment:
-        case InMinutes(count):
-            return count in found.minutes
-        case AtTime(at):
-            return at in found.times
-        case OnDay(day, at):
-            return day in found.days and (at is None or at in found.times)
-    return True  # absolute: judged by `moments`
-
-
-_UNITS = ((r"(?:個?小時|個?鐘頭| ?hours?\b)", 60), (r"(?:個?週|個?星期|個?禮拜| ?weeks?\b)", 7))
-
-
-def _said(value: Any, said: str) -> bool:
-    if isinstance(value, int | float):
-        return Fraction(str(value)) in numbers(said) | _converted(said)
-    if not isinstance(value, str):
-        return True
-    wanted, text = plain(value).replace(" ", ""), plain(said).replace(" ", "")
-    if wanted in text:
-        return True
-    pieces = {wanted[i : i + 2] for i in range(len(wanted) - 1)} if _CJK.search(wanted) else set(re.findall(r"\w{3,}", plain(value)))
-    return any(piece in text for piece in pieces)
-
-
-def _converted(said: str) -> frozenset[Fraction]:
-    """Numbers after their unit: two weeks = 14 days, two hours = 120 minutes, 半小時 = 30 minutes."""
-    words, found = plain(said), set()
-    for unit, factor in _UNITS:
-        for number in re.findall(r"([零一二兩三四五六七八九十百\d]+|\b[a-z]+(?:-[a-z]+)?)(?=" + unit + ")", words):
-            found |= {value * factor for value in numbers(number)}
-        for number in re.findall(r"([一二兩三四五六七八九十\d]+)個半(?=小時|鐘頭)", words) if factor == 60 else ():
-            found |= {value * 60 + 30 for value in numbers(number)}
-    if re.search(r"半(?:個?小時|個?鐘頭)|half an hour|half-hour", words):
-        found.add(Fraction(30))
-    if re.search(r"\ban hour\b", words):
-        found.add(Fraction(60))
-    if re.search(r"an hour and a half|one and a half hours", words):
-        found.add(Fraction(90))
-    return frozenset(found)
+        for part in unsaid(name, value, of_parameter(tool, name), said):
+            yield Failure("ungrounded_value", f"{place} is {part!r}, which the conversation does not hold")
 
 
 def replies(row: Example) -> Iterator[Failure]:
-    """A reply after results tells their facts and no other number; a question asks for what is missing."""
-    results: list[Result] = []
+    """A reply after results tells their facts and no number from nowhere; a question asks for what is missing."""
+    fresh: list[Result] = []  # results since the user's last turn
+    held: list[str] = []
+    looped = False
     for i, turn in enumerate(row.messages):
-        if isinstance(turn, Result):
-            results.append(turn)
-        elif isinstance(turn, Reply) and results:
-            if left := untold(turn.content, results):
-                yield Failure("unfaithful_reply", f"messages[{i}] does not tell {left[0]!r}: {_short(turn.content)}")
-            if more := invented(turn.content, results):
-                yield Failure("unfaithful_reply", f"messages[{i}] tells {more[0]}, which no result holds: {_short(turn.content)}")
-        elif isinstance(turn, Reply) and row.category is Category.MISSING and turn.asks and not asks_for(turn.content, turn.asks):
-            yield Failure("unfaithful_reply", f"messages[{i}] does not ask for the missing value ({', '.join(turn.asks)})")
+        match turn:
+            case User(content):
+                fresh = []
+                held.append(content)
+            case Result(_, content, told):
+                looped = True
+                fresh.append(turn)
+                held += [content, *told]
+            case Reply(content, asks):
+                if left := untold(content, facts(fresh)):
+                    yield Failure("unfaithful_reply", f"messages[{i}] does not tell {left[0]!r}: {_short(content)}")
+                if looped and (more := invented(content, held)):
+                    what = f"messages[{i}] tells {more[0]}, which no result holds"
+                    yield Failure("unfaithful_reply", f"{what}: {_short(content)}")
+                if row.category is Category.MISSING and asks and not asks_for(content, asks):
+                    words = ", ".join(asks)
+                    yield Failure("unfaithful_reply", f"messages[{i}] does not ask for the missing value ({words})")
 
 
 def _values(row: Example) -> Iterator[tuple[str, str, Tool, str, Any]]:
@@ -230,13 +200,9 @@ def _values(row: Example) -> Iterator[tuple[str, str, Tool, str, Any]]:
     for i, turn in enumerate(row.messages):
         if isinstance(turn, User | Result):
             before.append(turn.content)
-        if not isinstance(turn, Calls):
-            continue
-        for j, call in enumerate(turn.calls):
-            tool = tools.get(call.tool)
-            for name, value in call.params.items() if tool else ():
-                assert tool
-                yield f"messages[{i}].calls[{j}].params.{name}", "\n".join(before), tool, name, value
+        for j, call in enumerate(turn.calls if isinstance(turn, Calls) else ()):
+            for name, value in call.params.items():
+                yield f"messages[{i}].calls[{j}].params.{name}", "\n".join(before), tools[call.tool], name, value
 
 
 def _role(turn: Message) -> str:

@@ -3,7 +3,8 @@
     verdict(example, read_answer(text))   ->  Verdict(correct=False, reason="unknown_param", detail="…")
     metrics(rows)                         ->  the tuned or base part of reports/evaluate/metrics.json
 
-A wrong answer is a verdict with its first reason. An unparsable answer is never right. A lost answer (a row without one) raises.
+A wrong answer is a verdict with its first reason. An unparsable answer is never right. A lost answer (a row without
+one) is no verdict: stages/evaluate.py raises.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from callwright.answers import Answer, Called, Outcome, Said, Unparsed, is_question, outcome
 from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, Tool
-from callwright.replies import asks_for, invented, untold
-from callwright.values import same_call
+from callwright.replies import asks_for, facts, invented, untold
+from callwright.schemas import of_parameter, schema_fault
+from callwright.values import same_call, same_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Verdict:
 def gold(example: Example) -> Calls | Reply:
     """The turn that a model is asked for: the last."""
     last = example.messages[-1]
-    if not isinstance(last, Calls | Reply):
-        raise ValueError(f"{example.id}: the last turn is {type(last).__name__}, not the assistant's")
-    return last
+    if isinstance(last, Calls | Reply):
+        return last
+    raise ValueError(f"{example.id}: the last turn is {type(last).__name__}, not the assistant's")
 
 
 def verdict(example: Example, answer: Answer) -> Verdict:
@@ -65,10 +65,10 @@ def _text_fault(example: Example, expected: Reply, text: str) -> tuple[str, str]
         return "not_asked", f"expected a question that names the missing value ({', '.join(expected.asks)})"
     if example.category is Category.NO_TOOL:
         return ("needless_question", "a question where nothing is missing") if is_question(text) else None
-    results = [message for message in example.messages if isinstance(message, Result)]
-    if left := untold(text, results):
+    told = facts(message for message in example.messages if isinstance(message, Result))
+    if left := untold(text, told):
         return "fact_left_out", f"the reply does not tell {left[0]!r}"
-    if more := invented(text, results):
+    if more := invented(text, told):
         return "invented_number", f"the reply tells {more[0]}, which is no fact of the result"
     return None
 
@@ -78,9 +78,8 @@ def _call_fault(example: Example, expected: Sequence[Call], called: Sequence[Cal
     for call in called:
         if fault := schema_fault(call, tools.get(call.tool)):
             return fault
-    left = list(expected)
-    odd = []
-    for call in called:
+    left, odd = list(expected), []
+    for call in called:  # as a multiset: equality is transitive, so the first match is as good as any
         match = next((i for i, wanted in enumerate(left) if same_call(call, wanted, tools.get(call.tool))), None)
         if match is None:
             odd.append(call)
@@ -88,39 +87,21 @@ def _call_fault(example: Example, expected: Sequence[Call], called: Sequence[Cal
             del left[match]
     if len(called) != len(expected):
         return "wrong_count", f"{len(called)} calls where {len(expected)} are right"
-    if not odd:
-        return None
-    wanted = next((call for call in left if call.tool == odd[0].tool), None)
+    return _difference(odd[0], left, tools[odd[0].tool]) if odd else None
+
+
+def _difference(call: Call, left: Sequence[Call], tool: Tool) -> tuple[str, str]:
+    """In what `call` differs from the calls that are left to match."""
+    wanted = next((other for other in left if other.tool == call.tool), None)
     if wanted is None:
-        return "wrong_tool", f"{odd[0].tool} is called; expected {left[0].tool}"
-    if odd[0].params.keys() != wanted.params.keys():
-        differ = sorted(odd[0].params.keys() ^ wanted.params.keys())
-        return "wrong_params", f"{odd[0].tool}: {differ[0]} is {'left out' if differ[0] in wanted.params else 'not asked for'}"
-    known = tools[wanted.tool]
+        return "wrong_tool", f"{call.tool} is called; expected {left[0].tool}"
+    if differ := sorted(call.params.keys() ^ wanted.params.keys()):
+        how = "left out" if differ[0] in wanted.params else "not asked for"
+        return "wrong_params", f"{call.tool}: {differ[0]} is {how}"
     for name, value in wanted.params.items():
-        if not same_call(Call(known.name, {name: odd[0].params[name]}), Call(known.name, {name: value}), known):
-            return "wrong_value", f"{known.name}: {name} is {odd[0].params[name]!r}; expected {value!r}"
+        if not same_value(call.params[name], value, name, of_parameter(tool, name)):
+            return "wrong_value", f"{call.tool}: {name} is {call.params[name]!r}; expected {value!r}"
     raise AssertionError("two calls differ in nothing")
-
-
-_CODES = {"enum": "not_in_enum", "const": "not_in_enum", "type": "wrong_type"}
-
-
-def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
-    """The first way in which a call breaks its tool's schema: a code of design §4 and a sentence. None where it does not."""
-    if tool is None:
-        return "unknown_tool", f"there is no tool {call.tool!r}"
-    for name in call.params:
-        if name not in tool.properties and tool.parameters.get("additionalProperties") is not True:
-            return "unknown_param", f"{call.tool} has no parameter {name!r}; it has {', '.join(tool.properties)}"
-    for name in tool.required:
-        if name not in call.params:
-            return "missing_param", f"{call.tool} requires {name!r}"
-    schema = {key: value for key, value in tool.parameters.items() if key != "format"}
-    for fault in Draft202012Validator(schema).iter_errors(dict(call.params)):
-        place = ".".join(map(str, fault.absolute_path)) or "params"
-        return _CODES.get(str(fault.validator), "bad_value"), f"{call.tool}.{place}: {fault.message}"
-    return None
 
 
 # Metrics
@@ -167,7 +148,9 @@ def metrics(rows: Sequence[Judged]) -> dict[str, Any]:
             str(expected): {str(got): sum(r.expected is expected and r.outcome is got for r in rows) for got in Outcome}
             for expected in (Outcome.CALL, Outcome.ASK, Outcome.ANSWER)
         },
-        "errors": dict(sorted(Counter(row.reason for row in rows if row.reason).items(), key=lambda kv: (-kv[1], kv[0]))),
+        "errors": dict(
+            sorted(Counter(row.reason for row in rows if row.reason).items(), key=lambda kv: (-kv[1], kv[0]))
+        ),
     }
 
 

@@ -1,11 +1,11 @@
 """The text a model is trained on, as pieces: which are the assistant's, through the token that ends its turn.
 
-    pieces(example, TrainAs.MESSAGES, render, stop="<|im_end|>")
-      -> [Row("office-train-000001", (Piece("<|im_start|>system…assistant\\n", False), Piece("{…}<|im_end|>", True), …))]
+    rows(example, TrainAs.MESSAGES, render, stop="<|im_end|>")
+      -> [Row("office-train-000001", (Piece("<|im_start|>system…\\n", False), Piece("{…}<|im_end|>", True), …))]
 
-`render` is a chat template: (messages, tools or None, add_generation_prompt) -> text. No stock template marks the assistant's
-turns, so they are found by rendering up to the turn and with it, and taking the difference. Where a template rewrites earlier turns,
-each assistant turn becomes a row of its own.
+`render` is a chat template: (messages, tools or None, add_generation_prompt) -> text. No stock template marks the
+assistant's turns, so they are found by rendering up to the turn and with it, and taking the difference. Where a
+template rewrites earlier turns, each assistant turn becomes a row of its own.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def rows(example: Example, train_as: TrainAs, render: Render, stop: str) -> list
     else:
         turns = [native_turn(example, i) for i in range(len(example.messages))]
         tools = [{"type": "function", "function": tool.to_json()} for tool in example.tools]
-    answered = [_answer(example, turns[: i + 1], tools, render, stop) for i, turn in enumerate(turns) if turn["role"] == "assistant"]
-    return list(_joined(example.id, answered))
+    places = [i for i, turn in enumerate(turns) if turn["role"] == "assistant"]
+    return list(_joined(example.id, [_answer(example.id, turns[: i + 1], tools, render, stop) for i in places]))
 
 
 def native_turn(example: Example, i: int) -> dict[str, Any]:
@@ -72,17 +72,24 @@ def native_turn(example: Example, i: int) -> dict[str, Any]:
 class _Answer:
     before: str
     answer: str
-    after: str
 
 
-def _answer(example: Example, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None, render: Render, stop: str) -> _Answer:
+def _answer(
+    row_id: str, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None, render: Render, stop: str
+) -> _Answer:
     before, whole = render(turns[:-1], tools, True), render(turns, tools, False)
     if not whole.startswith(before):
-        raise Fault(f"{example.id}: the chat template writes turn {len(turns)} otherwise with its answer than without; use a template that does not")
+        place = f"{row_id}: the chat template writes what comes before turn {len(turns)}"
+        raise Fault(f"{place} otherwise with its answer than without; use a template that does not")
     answer, found, after = whole[len(before) :].partition(stop)
     if not found:
-        raise Fault(f"{example.id}: the chat template does not end an assistant turn with {stop!r}; correct `stop` in the preset")
-    return _Answer(before, answer + stop, after)
+        place = f"{row_id}: the chat template does not end an assistant turn with {stop!r}"
+        raise Fault(f"{place}; correct `stop` in the preset")
+    if stop in after:
+        raise Fault(
+            f"{row_id}: an assistant turn holds {stop!r}, the token that ends one; take the row out of the data"
+        )
+    return _Answer(before, answer + stop)
 
 
 def _joined(row_id: str, answers: list[_Answer]) -> Iterator[Row]:
@@ -102,5 +109,3 @@ def _alpaca(row: Mapping[str, Any], stop: str) -> Row:
     """The usual Alpaca prompt (https://github.com/tatsu-lab/stanford_alpaca), the system text first."""
     prompt = f"{row['system']}\n\n### Instruction:\n{row['instruction']}\n\n### Response:\n"
     return Row(row["id"], (Piece(prompt, False), Piece(row["output"] + stop, True)))
-
-

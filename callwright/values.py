@@ -1,4 +1,7 @@
-"""When two values of a call are one: JSON values by value, moments by their canonical spelling, text as people compare it."""
+"""When two values of a call are one.
+
+JSON values by value, moments by their canonical spelling, text as people compare it (NFKC, case, 臺 as 台).
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,27 @@ def same_json(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def same_value(a: Any, b: Any, name: str, schema: Mapping[str, Any]) -> bool:
+def same_value(a: Any, b: Any, name: str, schema: Any) -> bool:
     """Two values of parameter `name`, whose schema is given."""
+    known = schema if isinstance(schema, Mapping) else {}
     if isinstance(a, str) and isinstance(b, str):
-        if "enum" in schema:
+        if "enum" in known or "const" in known:
             return a == b
-        if is_moment(name, schema):
+        if is_moment(name, known):
             first, second = read(a), read(b)
             return a == b if first is None or second is None else canonical(first) == canonical(second)
         return plain(a) == plain(b)
     if isinstance(a, list) and isinstance(b, list):
-        items = schema.get("items", {})
+        items = known.get("items")
         return len(a) == len(b) and all(same_value(x, y, "", items) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        parts = known.get("properties", {})
+        return a.keys() == b.keys() and all(same_value(a[key], b[key], key, parts.get(key)) for key in a)
     return same_json(a, b)
 
 
 def same_call(a: Call, b: Call, tool: Tool | None) -> bool:
     """Same tool, same parameters, each of the same value."""
-    if a.tool != b.tool or a.params.keys() != b.params.keys():
+    if a.tool != b.tool:
         return False
-    known = tool.properties if tool else {}
-    return all(same_value(value, b.params[name], name, known.get(name, {})) for name, value in a.params.items())
+    return same_value(a.params, b.params, "", tool.parameters if tool else None)

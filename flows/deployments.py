@@ -25,7 +25,7 @@ def deploy() -> None:
     end_dead_runs()
     _make_automation()
     said: list[str] = []
-    # `prefect deploy` writes the value of CALLWRIGHT_HOME into the deployment where it is set; the worker is to read it.
+    # Where CALLWRIGHT_HOME is set, `prefect deploy` writes its value into the deployment; the worker is to read it.
     os.environ.pop("CALLWRIGHT_HOME", None)
     command = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "prefect.yaml")
     if code := supervisor.run(command, said.append):
@@ -82,5 +82,5 @@ def _make_automation() -> None:
             threshold=1,
             within=timedelta(seconds=4 * HEARTBEAT),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="No sign of life for two minutes")],
+        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message="No sign of life", force=False)],
     ).create()

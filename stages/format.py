@@ -3,8 +3,9 @@
     python -m stages.format          reads data/validated/, models/base/
                                      leaves data/formatted/{messages,alpaca,pro,native}/{train,dev,test}.jsonl
 
-A row of native/ is {"id", "text", "input_ids", "labels"}: labels are the ids of the assistant's turns through the stop token,
-and -100 elsewhere. Pieces are tokenised one by one, so that a prompt has the same tokens in training as when a model answers it.
+A row of native/ is {"id", "text", "input_ids", "labels"}: labels are the ids of the assistant's turns through the stop
+token, and -100 elsewhere. Pieces are tokenised one by one, so that a prompt has the same tokens in training as when a
+model answers it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def formatted(examples: Iterable[Example]) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def native(examples: Iterable[Example], params: Format, render: Render, encode: Encode, stop: str) -> Iterator[dict[str, Any]]:
+def native(
+    examples: Iterable[Example], params: Format, render: Render, encode: Encode, stop: str
+) -> Iterator[dict[str, Any]]:
     """Text, token ids and labels; `Fault` names the rows that are too long."""
     long = []
     for example in examples:
@@ -50,7 +53,9 @@ def native(examples: Iterable[Example], params: Format, render: Render, encode: 
                 yield made
     if long:
         row_id, length = max(long, key=lambda found: found[1])
-        raise Fault(f"params.yaml: format.max_length is {params.max_length}, and {len(long)} rows are longer ({row_id} has {length} tokens); raise it")
+        many = "a row is" if len(long) == 1 else f"{len(long)} rows are"
+        place = f"params.yaml: format.max_length is {params.max_length}"
+        raise Fault(f"{place}, and {many} longer ({row_id} has {length} tokens); raise it")
 
 
 def labelled(row: Row, encode: Encode) -> dict[str, Any]:
@@ -72,9 +77,7 @@ def template_and_tokens(folder: Path) -> tuple[Render, Encode, str]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def render(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool) -> str:
-        text = tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=prompt, tokenize=False)
-        assert isinstance(text, str)
-        return text
+        return str(tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=prompt, tokenize=False))
 
     def encode(text: str) -> list[int]:
         return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)

@@ -41,6 +41,7 @@ def plan(params: Generate, split: Split, exam: Exam, unseen: bool = False) -> Pl
         zh_tw_share=params.zh_tw_share,
         categories=params.categories.shares(),
         tools_offered=(params.tools_offered.min, params.tools_offered.max),
+        rows_per_tool_list=params.rows_per_tool_list if split is Split.TRAIN else 1,
         held_out=frozenset(params.held_out_tools),
         unseen=unseen,
     )
@@ -50,15 +51,18 @@ def check_held_out(packs: Sequence[Pack], params: Generate) -> None:
     """The held-out tools exist, and enough are left to train on."""
     known = {tool.name for pack in packs for tool in pack.tools}
     if strange := sorted(set(params.held_out_tools) - known):
-        raise Fault(f"params.yaml: generate.held_out_tools names {strange[0]!r}, which no pack has; packs have {', '.join(sorted(known))}")
+        raise Fault(
+            f"params.yaml: generate.held_out_tools names {strange[0]!r}, which no pack has; "
+            f"packs have {', '.join(sorted(known))}"
+        )
     if not params.held_out_tools:
-        raise Fault("params.yaml: generate.held_out_tools is empty; name at least one tool, for exam.unseen asks about them")
+        raise Fault("params.yaml: generate.held_out_tools is empty; name at least one, for exam.unseen asks about them")
     for pack in packs:
         left = [tool for tool in pack.tools if tool.name not in params.held_out_tools]
         if len(left) < params.tools_offered.max:
             raise Fault(
-                f"params.yaml: generate.tools_offered.max is {params.tools_offered.max}, but packs/{pack.pack}.yaml has only "
-                f"{len(left)} tools that are not held out; lower it or hold out fewer"
+                f"params.yaml: generate.tools_offered.max is {params.tools_offered.max}, but packs/{pack.pack}.yaml "
+                f"has only {len(left)} tools that are not held out; lower it or hold out fewer"
             )
 
 

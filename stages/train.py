@@ -100,7 +100,7 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     about = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
     model = _qlora.load(BASE, knobs)
     pad = _pad()
-    planned = _qlora.order([len(row["input_ids"]) for row in rows], knobs.batch_size, knobs.epochs, knobs.seed)
+    planned = _qlora.order([row["input_ids"] for row in rows], knobs.batch_size, knobs.epochs, knobs.seed)
     tokens = [len(rows[i]["input_ids"]) for i in planned]
     steps = -(-len(planned) // knobs.batch_size)
     print(f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine()}", flush=True)

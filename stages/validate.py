@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from callwright.answers import strict_json
 from callwright.duplicates import Requests
 from callwright.outs import to_json, whole_folder, write_lines
 from callwright.packs import read_packs
 from callwright.params import read_params
-from callwright.records import BadRecord, Example, Split, read_line
+from callwright.records import BadRecord, Example, Split, read_example
 from callwright.rules import Failure, Rules
 from stages import _entry
 
@@ -35,26 +36,41 @@ class Rejected:
 
 
 def validate(lines: Iterable[tuple[str, str]], rules: Rules, near: float) -> Iterator[Example | Rejected]:
-    """Judge rows given as (place, line). The test is read before dev and dev before train, so that a training row that
-    stands in the test is the one rejected, as contaminated."""
+    """Judge rows given as (place, line): test before dev before train, so that a row in both is rejected in training.
+
+    What is read is also judged in that order, and what cannot be read first of all.
+    """
     rows: list[tuple[str, Example]] = []
     for place, line in lines:
         try:
-            rows.append((line, read_line(line)))
+            rows.append((line, _read(line)))
         except BadRecord as error:
             yield Rejected(line, "bad_json", f"{place}: {error}")
     seen = {split: Requests(near) for split in Split}
+    ids: set[str] = set()
     order = [Split.TEST, Split.DEV, Split.TRAIN]
     for line, row in sorted(rows, key=lambda pair: order.index(pair[1].split)):
-        failure = rules.first_failure(row) or _twin(row, seen)
+        failure = rules.first_failure(row) or _twin(row, seen, ids)
         if failure:
             yield Rejected(line, failure.code, failure.message)
         else:
             seen[row.split].add(row)
+            ids.add(row.id)
             yield row
 
 
-def _twin(row: Example, seen: dict[Split, Requests]) -> Failure | None:
+def _read(line: str) -> Example:
+    try:
+        value = strict_json(line)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"not JSON: {error}") from error
+    row = read_example(value)
+    if "#" in row.id:
+        raise BadRecord(f"id is {row.id!r}; '#' is kept for the turns of a row")
+    return row
+
+
+def _twin(row: Example, seen: dict[Split, Requests], ids: set[str]) -> Failure | None:
     for split, requests in seen.items():
         if found := requests.twin(row):
             how = "the same request" if found.exact else f"nearly the same request ({found.similarity:.2f})"
@@ -62,6 +78,8 @@ def _twin(row: Example, seen: dict[Split, Requests]) -> Failure | None:
             if split is Split.TEST and row.split is not Split.TEST:
                 code = "contaminated"
             return Failure(code, f"{row.id}: {how} stands in {found.id}")
+    if row.id in ids:  # answers are told apart by id
+        return Failure("duplicate", f"{row.id}: another row has this id, with another request; give it one of its own")
     return None
 
 
@@ -104,7 +122,8 @@ def main() -> None:
     rows = list(validate(read_rows([GENERATED, SOURCES]), rules, params.validate_.near_duplicate))
     with whole_folder(OUT) as folder:
         for split in Split:
-            write_lines(folder / f"{split}.jsonl", (row.to_json() for row in rows if isinstance(row, Example) and row.split is split))
+            part = (row.to_json() for row in rows if isinstance(row, Example) and row.split is split)
+            write_lines(folder / f"{split}.jsonl", part)
         rejects = [row for row in rows if isinstance(row, Rejected)]
         with (folder / "rejected.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(to_json({"code": r.code, "message": r.message, "row": r.row}) + "\n" for r in rejects)

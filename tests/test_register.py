@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tracked_project import ROOT, metrics, score, write_metrics, write_training
+from tests.tracked_project import ROOT, metrics, score, write_metrics, write_training
 
 from callwright.faults import Fault
 from callwright.params import Register
@@ -21,7 +21,7 @@ from stages._registry import Registry, aliases
 from stages._tracking import open_store
 from stages.register import Champion, objections
 
-pytest_plugins = ["tracked_project"]
+pytest_plugins = ["tests.tracked_project"]
 
 FLOORS = {"missing": 0.5, "no_tool": 0.5}
 

@@ -99,12 +99,37 @@ def test_a_checkpoint_that_is_not_whole_is_not_taken(tmp_path: Path) -> None:
     assert _qlora.last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
 
 
-def test_the_loss_is_the_one_of_stock_trl(project: Path) -> None:
+@pytest.mark.parametrize("shared", [0, 40])
+def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, shared: int) -> None:
     model = _qlora.load(train.BASE, params().train)
+    for name, weight in model.named_parameters():  # fresh LoRA is zero, and so are most of its gradients
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    head = [random.Random(1).randrange(5, 40_000) for _ in range(shared)]
     rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
-    batch = _qlora.DataCollatorForLanguageModeling(pad_token_id=2)([{k: r[k] for k in ("input_ids", "labels")} for r in rows])
+    rows = [{"input_ids": head + r["input_ids"], "labels": [-100] * shared + r["labels"]} for r in rows]
+    batch = _qlora.DataCollatorForLanguageModeling(pad_token_id=2)(rows)
+    assert (_qlora.shared_tokens(batch) >= _qlora.SHARED) == bool(shared)
     stock = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss
-    assert float(_qlora.labelled_loss(model, dict(batch))) == pytest.approx(float(stock), rel=1e-5)
+    stock.backward()
+    wanted = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    ours = _qlora.labelled_loss(model, dict(batch))
+    ours.backward()
+    assert float(ours) == pytest.approx(float(stock), rel=1e-5)
+    assert wanted
+    for name, weight in model.named_parameters():
+        if name in wanted:
+            assert torch.allclose(weight.grad, wanted[name], atol=1e-5), name
+
+
+def test_a_label_right_after_the_common_beginning_is_not_lost(project: Path) -> None:
+    head = [random.Random(1).randrange(5, 40_000) for _ in range(40)]
+    rows = [{"input_ids": [*head, 7 + i, 9], "labels": [-100] * 39 + [head[39], 7 + i, -100]} for i in range(2)]
+    batch = _qlora.DataCollatorForLanguageModeling(pad_token_id=2)(rows)
+    assert _qlora.shared_tokens(batch) == 38
+    model = _qlora.load(train.BASE, params().train)
+    assert float(_qlora.labelled_loss(model, dict(batch))) == pytest.approx(float(model(**batch).loss), rel=1e-5)
 
 
 def test_values_kept_dense_are_those_of_nf4(project: Path) -> None:
@@ -129,16 +154,16 @@ def test_a_four_bit_layer_run_in_eval_mode_before_training_raises() -> None:
         _qlora.refuse_repacked(torch.nn.Sequential(layer))
 
 
-def test_every_row_is_trained_on_once_an_epoch_in_batches_of_like_length() -> None:
-    lengths = [random.Random(i).randrange(50, 400) for i in range(500)]
-    planned = _qlora.order(lengths, 8, 2, seed=5)
-    assert sorted(planned[:500]) == sorted(planned[500:]) == list(range(500))
-    assert planned == _qlora.order(lengths, 8, 2, seed=5)
-    assert planned[:500] != planned[500:]
-    batches = [[lengths[i] for i in planned[k : k + 8]] for k in range(0, 500, 8)]
-    padded, real = sum(max(batch) * len(batch) for batch in batches), sum(lengths)
-    assert padded < 1.12 * real
-    assert len(_qlora.order(lengths, 8, 0.5, seed=5)) == 250
+def test_every_row_is_trained_on_once_an_epoch_in_batches_that_begin_alike() -> None:
+    rng = random.Random(4)
+    rows = [[7] * 40 + [i % 20] * 8 + [rng.randrange(99, 9999) for _ in range(rng.randrange(50, 400))] for i in range(503)]  # 20 lists
+    planned = _qlora.order(rows, 8, 2, seed=5)
+    assert sorted(planned) == sorted([*range(503), *range(503)])
+    assert planned == _qlora.order(rows, 8, 2, seed=5)
+    assert planned[:496] != planned[496:992]
+    batches = [planned[k : k + 8] for k in range(0, 992, 8)]
+    assert sum(len({rows[i][40] for i in batch}) == 1 for batch in batches) >= 110
+    assert len(_qlora.order(rows, 8, 0.5, seed=5)) == round(503 * 0.5)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:

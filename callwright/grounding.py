@@ -1,0 +1,144 @@
+"""Whether the values of a call come from the conversation before it.
+
+    unsaid("room", "A302", {}, "幫我訂 A301")            ->  "A302"
+    unsaid("minutes", 90, {}, "for an hour and a half")   ->  nothing
+
+Numbers and moments are compared by value, codes and addresses stand in the conversation whole, free text shares content
+with it. Values of an enum are not judged here: the pack's words for them are many.
+What is not covered: free text in another script than the conversation's ("budget" for 預算表) is taken as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+from callwright.moments import Absolute, AtTime, InMinutes, OnDay, is_moment, read
+from callwright.speech import en_value, heard, numbers, plain, zh_value
+
+
+def unsaid(name: str, value: Any, schema: Mapping[str, Any], conversation: str) -> Iterator[Any]:
+    """The parts of parameter `name`'s value that the conversation does not hold."""
+    if isinstance(value, str) and is_moment(name, schema):
+        if not _moment_said(value, conversation):
+            yield value
+        return
+    for part in _free(value, schema):
+        if not _said(part, conversation):
+            yield part
+
+
+def dates(text: str) -> frozenset[date]:
+    """The dates that `text` names with their year: 2026-03-04, 2026/3/4, 2026年3月4日, March 4, 2026, 4 March 2026."""
+    words, found = plain(text), set()
+    for year, month, day in re.findall(r"(?<!\d)(\d{4}) ?[-/.年] ?(\d{1,2}) ?[-/.月] ?(\d{1,2})(?!\d)", words):
+        found.add((int(year), int(month), int(day)))
+    for month, day, year in re.findall(rf"{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?,? (\d{{4}})\b", words):
+        found.add((int(year), _MONTHS.index(month) + 1, int(day)))
+    for day, month, year in re.findall(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH},? (\d{{4}})\b", words):
+        found.add((int(year), _MONTHS.index(month) + 1, int(day)))
+    return frozenset(on for ymd in found if (on := _date(*ymd)))
+
+
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTH = rf"\b({'|'.join(_MONTHS)})[a-z]*\.?"
+
+
+def _date(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _moment_said(value: str, conversation: str) -> bool:
+    moment, found = read(value), heard(conversation)
+    match moment:
+        case InMinutes(count):
+            return count in found.minutes
+        case AtTime(at):
+            return at in found.times
+        case OnDay(day, at):
+            return day in found.days and (at is None or at in found.times)
+        case Absolute(_, at):  # its date is judged by the rule about dates
+            return at is None or at in found.times
+    return True  # in no grammar: judged by the rule about moments
+
+
+def _free(value: Any, schema: Any) -> Iterator[Any]:
+    """The scalars in a value for which its schema names no choice."""
+    known = schema if isinstance(schema, Mapping) else {}
+    if isinstance(value, list):
+        for item in value:
+            yield from _free(item, known.get("items"))
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _free(item, known.get("properties", {}).get(name))
+    elif "enum" not in known and "const" not in known:
+        yield value
+
+
+def _said(value: Any, conversation: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, int | float):
+        return Fraction(str(value)) in numbers(conversation) | _converted(plain(conversation))
+    return _text_said(plain(value), plain(conversation))
+
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_EVERYWHERE = {"and", "for", "from", "her", "his", "our", "that", "the", "this", "with", "you", "your"}
+
+
+def _text_said(value: str, conversation: str) -> bool:
+    wanted, text = value.replace(" ", ""), conversation.replace(" ", "")
+    if wanted in text:
+        return True
+    codes = [word.strip(".,;:!?()") for word in value.split() if re.search(r"\d|@|://", word)]
+    if codes:
+        return all(code in text or (code.isdecimal() and Fraction(code) in numbers(conversation)) for code in codes)
+    if bool(_HAN.search(wanted)) != bool(_HAN.search(text)) or (not _HAN.search(wanted) and _mostly_han(text)):
+        return True  # another script
+    if _HAN.search(wanted):  # up to three signs are a name or one word: nothing else is meant by half of it
+        return len(wanted) > 3 and any(wanted[i : i + 2] in text for i in range(len(wanted) - 1))
+    return any(word in text for word in re.findall(r"\w{3,}", value) if word not in _EVERYWHERE)
+
+
+def _mostly_han(text: str) -> bool:
+    return 2 * len(_HAN.findall(text)) > len(text)
+
+
+# Amounts after their unit: two weeks = 14 days, two hours = 120 minutes, 半小時 = 30 minutes.
+
+_AMOUNT = r"(半|\d+(?:\.\d+)?|[零一二兩三四五六七八九十百千]+|\b[a-z]+(?:-[a-z]+)?)"
+_UNITS = (
+    (r"(?:個?小時|個?鐘頭|hours?\b|hrs?\b)", 60),
+    (r"(?:個?[週周]|個?星期|個?禮拜|weeks?\b)", 7),
+    (r"(?:天|days?\b)", 1),
+)
+_HALF = Fraction(1, 2)
+
+
+def _converted(words: str) -> frozenset[Fraction]:
+    found = set()
+    for unit, factor in _UNITS:
+        said = rf"{_AMOUNT} ?(個半| and a half)?[ -]?{unit}( and a half|半)?"
+        for number, half, half_after in re.findall(said, words):
+            amount = _amount(number)
+            if amount is not None:
+                found.add((amount + (_HALF if half or half_after else 0)) * factor)
+        if re.search(rf"\bhalf (?:an? )?{unit}|\bhalf-{unit}", words):
+            found.add(_HALF * factor)
+    return frozenset(found)
+
+
+def _amount(word: str) -> Fraction | None:
+    if word == "半":
+        return _HALF
+    if word[0].isdigit():
+        return Fraction(word)
+    value = zh_value(word) if _HAN.search(word) else en_value(word)
+    return None if value is None else Fraction(value)

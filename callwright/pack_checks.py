@@ -1,0 +1,271 @@
+"""What types cannot say of a pack: names that must stand elsewhere in it, texts that fit their tool, values that fit
+their schema, and a test that training has not seen. Each fault is a place in the file and a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator, SchemaError
+
+from callwright.pack_shape import PLACEHOLDER, Contains, Halves, Missing, Missings, Pack, PackTool, Slot, Texts
+from callwright.records import Language
+from callwright.speech import plain
+
+Place = tuple[str | int, ...]
+Placed = Iterator[tuple[Place, str]]
+"""Texts with their places in the file: of a fault its sentence."""
+
+HALVES = ("train", "test")
+
+
+def check(pack: Pack) -> Placed:
+    seen: set[str] = set()
+    for i, tool in enumerate(pack.tools):
+        place = ("tools", i)
+        if tool.name in seen:
+            yield (*place, "name"), f"tool {tool.name!r} stands twice; rename one"
+        seen.add(tool.name)
+        for sentence_place, sentence in _tool(pack, tool):
+            yield (*place, *sentence_place), f"tool {tool.name!r} {sentence}"
+    yield from _tables(pack)
+    yield from _slots(pack)
+    yield from _talk(pack)
+
+
+def _tool(pack: Pack, tool: PackTool) -> Placed:
+    """Sentences here go on from `tool 'name' `."""
+    try:
+        Draft202012Validator.check_schema(tool.parameters)
+    except SchemaError as error:
+        yield ("parameters",), f"has parameters that are no JSON Schema: {error.message}"
+        return
+    if tool.parameters.get("type") != "object":
+        yield ("parameters",), f"has parameters of type {tool.parameters.get('type')!r}; make them an object"
+        return
+    for name in tool.required:
+        if name not in tool.properties:
+            yield ("parameters",), f"requires {name!r}, which is not among its properties; add it there"
+    yield from _values(pack, tool)
+    for key, texts in (("phrasings", tool.phrasings), ("clauses", tool.clauses)):
+        yield from _requests(tool, key, texts)
+    for place, text in _each(tool.replies, ("replies",)):
+        for name in _strange(text, tool.action.fields):
+            known = _names(tool.action.fields)
+            yield place, f"has no field {name!r} in its result, which {text!r} tells; it has {known}"
+    for param, missings in tool.missing.items():
+        yield from _missing(tool, param, missings)
+    yield from _action(pack, tool)
+    yield from _given(pack, tool)
+
+
+# Values
+
+
+def _values(pack: Pack, tool: PackTool) -> Placed:
+    for param in (*tool.slots, *tool.moments):
+        if param not in tool.properties:
+            yield ("slots",), f"has no parameter {param!r}; it has {_names(tool.properties)}"
+    for param, schema in tool.properties.items():
+        name = tool.slot_of(param)
+        slot = pack.slots.get(name)
+        if slot is None:
+            yield ("parameters",), f"takes {param!r} from slot {name!r}, which is not there; add it under slots"
+        elif tool.is_moment(param) is not bool(slot.moment):
+            yield (
+                ("slots",),
+                (
+                    f"takes {param!r} from slot {name!r}, and only one of the two is a moment; "
+                    "list it under moments, or give it another slot"
+                ),
+            )
+        elif refused := _refused(pack, slot, schema):
+            yield ("slots",), f"takes {param!r} from slot {name!r}, and its schema refuses what is there: {refused}"
+
+
+def _refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | None:
+    """Why the schema does not take a value of the slot."""
+    if slot.list:
+        if schema.get("type") != "array":
+            return f"a list is not of type {schema.get('type')!r}"
+        item = pack.slots.get(slot.list)
+        return _refused(pack, item, schema.get("items", {})) if item and not item.list else None
+    values: list[Any] = [slot.number.min, slot.number.max] if slot.number else ["today"] if slot.moment else []
+    for words in (slot.any, slot.zh_tw, slot.en):
+        values += [word.value for word in (*words.train, *words.test)] if words else []
+    validator = Draft202012Validator(schema)
+    return next((fault.message for value in values for fault in validator.iter_errors(value)), None)
+
+
+# Texts
+
+
+def _requests(tool: PackTool, key: str, texts: Texts) -> Placed:
+    for place, text in _each(texts, (key,)):
+        yield from _fills(tool, text, place)
+        for name in tool.required:
+            if name not in _held(text):
+                yield place, f"requires {name!r}, which {text!r} leaves out; add {{{name}}}"
+    for language in Language:
+        yield from _apart(texts[language], (key, str(language)), "has")
+
+
+def _fills(tool: PackTool, text: str, place: Place) -> Placed:
+    for name in _strange(text, tool.properties):
+        yield place, f"has no parameter {name!r}, which {text!r} fills; it has {_names(tool.properties)}"
+
+
+def _missing(tool: PackTool, param: str, missings: Missings) -> Placed:
+    if param not in tool.required:
+        yield ("missing", param), f"does not require {param!r}; only a required parameter can be missing"
+    others = [name for name in tool.required if name != param]
+    for language in Language:
+        missing: Missing = missings[language]
+        at = ("missing", param, str(language))
+        for place, text in _each_half(missing, at):
+            yield from _fills(tool, text, place)
+            if param in _held(text):
+                yield place, f"has {text!r} for requests without {param!r}, which it holds; leave it out"
+            for name in others:
+                if name not in _held(text):
+                    yield place, f"has {text!r}, which leaves out {name!r} as well as {param!r}; add {{{name}}}"
+        yield from _apart(missing, at, "has")
+        for i, question in enumerate(missing.questions):
+            place = (*at, "questions", i)
+            if not any(plain(word) in plain(question) for word in missing.words):
+                yield place, f"asks {question!r}, which holds none of words ({_names(missing.words)}); add one"
+            if not _asks(question):
+                yield place, f"asks {question!r} without a question mark; add it"
+            for name in _strange(question, others):
+                yield place, f"asks {question!r}, which holds {name!r}, and not every such request does; take it out"
+
+
+def _talk(pack: Pack) -> Placed:
+    """Texts that belong to no tool."""
+    for place, text in _each(pack.joiners, ("joiners",)):
+        if sorted(name.lower() for name in _held(text)) != ["a", "b"]:
+            yield place, f"joiner {text!r} should hold {{a}} and {{b}} (or {{A}}, {{B}}) and nothing else; mend it"
+    for place, text in _each(pack.declines, ("declines",)):
+        if _asks(text):
+            yield place, f"decline {text!r} asks something; say that no tool fits, without a question mark"
+    for language in Language:
+        for key, texts in (("joiners", pack.joiners), ("declines", pack.declines), ("unsupported", pack.unsupported)):
+            if key != "declines":  # an answer may be the same
+                yield from _apart(texts[language], (key, str(language)), "pack has")
+        talk = pack.chat[language]
+        for half in HALVES:
+            for i, (said, answer) in enumerate(getattr(talk, half)):
+                if _asks(answer):
+                    yield ("chat", str(language), half, i), f"answer {answer!r} to {said!r} asks something; just answer"
+        said = Halves(train=[said for said, _ in talk.train], test=[said for said, _ in talk.test])
+        yield from _apart(said, ("chat", str(language)), "pack has")
+
+
+def _apart(texts: Halves, place: Place, has: str) -> Placed:
+    """Texts of the test do not stand in training."""
+    known = {plain(text) for text in texts.train}
+    for i, text in enumerate(texts.test):
+        if plain(text) in known:
+            yield (*place, "test", i), f"{has} {text!r} in train and in test; keep it in one"
+
+
+def _each(texts: Texts, place: Place) -> Placed:
+    for language in Language:
+        yield from _each_half(texts[language], (*place, str(language)))
+
+
+def _each_half(texts: Halves, place: Place) -> Placed:
+    for half in HALVES:
+        for i, text in enumerate(getattr(texts, half)):
+            yield (*place, half, i), text
+
+
+def _held(text: str) -> set[str]:
+    return set(PLACEHOLDER.findall(text))
+
+
+def _strange(text: str, known: Iterable[str]) -> list[str]:
+    return sorted(_held(text) - set(known))
+
+
+def _asks(text: str) -> bool:
+    return "?" in text or "？" in text
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+# The world
+
+
+def _action(pack: Pack, tool: PackTool) -> Placed:
+    action = tool.action
+    columns = pack.tables.get(action.table)
+    if columns is None:
+        yield ("action",), f"acts on table {action.table!r}, which is not there; add it under tables"
+        return
+    tests = [test.contains if isinstance(test, Contains) else test for test in action.where.values()]
+    for name in (*tests, *action.set.values()):
+        if name not in tool.properties:
+            yield ("action",), f"has no parameter {name!r}; it has {_names(tool.properties)}"
+    for name in (*action.where, *action.set, *action.columns):
+        if name not in columns:
+            yield (
+                ("action",),
+                f"acts on column {name!r}, which table {action.table!r} has not; it has {_names(columns)}",
+            )
+    if action.insert or action.count:
+        return
+    row = tool.given.row if tool.given and tool.given.table == action.table else {}
+    for column, name in zip(action.where, tests, strict=True):
+        if column not in row or row[column].param != name:
+            given = f"{{table: {action.table}, row: {{{column}: {{param: {name}}}}}}}"
+            yield ("action",), f"finds nothing in an empty world; add given: {given}"
+
+
+def _given(pack: Pack, tool: PackTool) -> Placed:
+    if tool.given is None:
+        return
+    columns = pack.tables.get(tool.given.table, {})
+    for name, cell in tool.given.row.items():
+        if name not in columns:
+            known = _names(columns)
+            yield ("given",), f"is given column {name!r}, which table {tool.given.table!r} has not; it has {known}"
+        if cell.param is not None and cell.param not in tool.properties:
+            yield ("given",), f"has no parameter {cell.param!r}; it has {_names(tool.properties)}"
+        if cell.slot is not None and cell.slot not in pack.slots:
+            yield ("given",), f"is given a value of slot {cell.slot!r}, which is not there; add it under slots"
+
+
+def _tables(pack: Pack) -> Placed:
+    for table, columns in pack.tables.items():
+        for column in columns:
+            if column.lower() == "id":
+                place = ("tables", table, column)
+                yield place, f"table {table!r} has a column {column!r}; every table has an id of its own, take it out"
+
+
+def _slots(pack: Pack) -> Placed:
+    known: dict[str, str] = {}
+    free = [(name, slot) for name, slot in pack.slots.items() if slot.free]
+    for name, slot in free:
+        for _, words in _words(slot):
+            known.update((plain(word.say), name) for word in words.train)
+    for name, slot in free:
+        for key, words in _words(slot):
+            for word in words.test:
+                if plain(word.say) in known:
+                    twin = f"slot {known[plain(word.say)]!r} in train"
+                    yield ("slots", name, key), f"slot {name!r} has {word.say!r} in test, {twin}; keep it in one"
+    for name, slot in pack.slots.items():
+        place = ("slots", name, "list")
+        if slot.list and slot.list not in pack.slots:
+            yield place, f"slot {name!r} lists {slot.list!r}, which is no slot; add it under slots"
+        elif slot.list and pack.slots[slot.list].list:
+            yield place, f"slot {name!r} lists {slot.list!r}, which is a list itself; name another"
+
+
+def _words(slot: Slot) -> list[tuple[str, Any]]:
+    return [(key, words) for key, words in (("any", slot.any), ("zh-TW", slot.zh_tw), ("en", slot.en)) if words]
