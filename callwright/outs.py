@@ -14,7 +14,7 @@ from typing import Any
 from callwright.faults import Fault
 
 ASIDE = ".writing-"  # prefix of what is being written; git and DVC ignore it
-_REFUSALS = (
+REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
 )
@@ -123,8 +123,8 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        number = number or next((code for code in _REFUSALS if f"(os error {code})" in str(error)), None)
-        if number not in _REFUSALS:
+        number = number or next((code for code in REFUSALS if f"(os error {code})" in str(error)), None)
+        if number not in REFUSALS:
             raise
         file = getattr(error, "filename", None)
         place = f"{path} could not be written" if _within(file, path) else f"{file} could not be used"

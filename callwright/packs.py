@@ -78,10 +78,12 @@ class _Lines:
             return
         self.lines[place] = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
             for key, value in node.value:
                 inner = (*place, str(key.value))
-                if inner in self.lines:
+                if key.value in seen:
                     self.twice.append(inner)
+                seen.add(str(key.value))
                 self.note(value, inner)
                 self.lines[inner] = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode):

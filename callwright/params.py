@@ -139,6 +139,7 @@ class Floors(Section):
 
 
 class Register(Section):
+    significance: Annotated[float, Field(gt=0, le=1)]
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     floors: Floors
 

@@ -188,10 +188,10 @@ def wilson(correct: int, n: int) -> list[float]:
 
 def mcnemar(wins: int, losses: int) -> float:
     """Two-sided exact p-value of McNemar's test: a fair coin over the rows on which two models differ."""
-    n = wins + losses
-    if n == 0:
-        return 1.0
-    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
+    n, ways, tail = wins + losses, 1, 0  # ways is n over k, in whole numbers: 2**n is beyond a float
+    for k in range(min(wins, losses) + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
     return float(min(1.0, 2 * tail / 2**n))
 
 

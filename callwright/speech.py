@@ -64,7 +64,7 @@ def _days(words: str) -> Iterator[Day]:
         count = zh_value(number)
         if count is not None:
             yield Months(count) if unit.endswith("月") else Days(count * (1 if unit == "天" else 7))
-    for number, unit in re.findall(r"\bin (\w+) (day|week|month)s?\b", words):
+    for number, unit in re.findall(r"\bin ([\w-]+) (day|week|month)s?\b", words):
         count = en_value(number)
         if count is not None:
             yield Months(count) if unit == "month" else Days(count * (7 if unit == "week" else 1))
@@ -126,7 +126,7 @@ def _distances(words: str) -> Iterator[int]:
     for number in re.findall(rf"({_ZH_NUM}) ?個半(?:小時|鐘頭) ?之?後", words):
         if (count := zh_value(number)) is not None:
             yield count * 60 + 30
-    for number, unit, half in re.findall(r"\bin (\w+) (hour|minute)s?\b( and a half)?", words):
+    for number, unit, half in re.findall(r"\bin ([\w-]+) (hour|minute)s?\b( and a half)?", words):
         if (count := en_value(number)) is not None:
             yield count * (60 if unit == "hour" else 1) + (30 if half else 0)
     if re.search(r"half an hour", words):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from callwright.faults import Fault
+from callwright.outs import REFUSALS
 
 INTERRUPTED = 75  # EX_TEMPFAIL: run it again
 
@@ -27,6 +28,12 @@ def run(main: Callable[[], None]) -> None:
         main()
     except Fault as fault:
         print(fault, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"the disk refused{where}: {error.strerror}; make room or give yourself write access, then run it again", file=sys.stderr)
         sys.exit(2)
     except (Interrupted, KeyboardInterrupt):
         print(f"{sys.argv[0]}: interrupted; the next run goes on from here", file=sys.stderr)

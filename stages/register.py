@@ -30,7 +30,6 @@ from stages._tracking import HOME, Unreachable, finite, open_store, shown_addres
 
 OUT = Path("reports/register")
 LAST = HOME / "last-decision.json"  # DVC removes the out before a stage runs; this copy outlives it
-SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Champion:
     why_none: str = ""
 
 
-def objections(metrics: Mapping[str, Any], floors: Mapping[str, float], champion: Champion | None) -> list[str]:
+def objections(metrics: Mapping[str, Any], rules: Register, champion: Champion | None) -> list[str]:
     """Every reason, in words, why this adapter is no champion; none if it is one."""
     tuned, base = number(metrics, "tuned", "overall", "accuracy"), number(metrics, "base", "overall", "accuracy")
     p_value = number(metrics, "comparison", "p_value")
@@ -71,9 +70,9 @@ def objections(metrics: Mapping[str, Any], floors: Mapping[str, float], champion
         against.append("the accuracy of tuned or base, or the p-value between them, is missing or no number")
     elif tuned <= base:
         against.append(f"tuned is right on {tuned:.1%} of the rows and base on {base:.1%}")
-    elif p_value >= SIGNIFICANCE:
+    elif p_value >= rules.significance:
         against.append(f"tuned's {tuned:.1%} against base's {base:.1%} may be chance (McNemar p = {p_value:.2g})")
-    for category, floor in floors.items():
+    for category, floor in rules.floors.model_dump().items():
         accuracy = floor_accuracy(metrics, category)
         if accuracy is None:
             against.append(f"{category} on seen tools has no accuracy, and its floor is {floor:.0%}")
@@ -114,7 +113,7 @@ def numbers(evidence: Evidence, champion: Champion | None) -> dict[str, Any]:
         "base": number(metrics, "base", "overall", "accuracy"),
         "rows": number(metrics, "tuned", "overall", "n"),
         **{key: number(metrics, "comparison", key) for key in ("wins", "losses", "p_value")},
-        "significance": SIGNIFICANCE,
+        "significance": evidence.rules.significance,
         "floors": {
             category: {"floor": floor, "accuracy": floor_accuracy(metrics, category)}
             for category, floor in evidence.rules.floors.model_dump().items()
@@ -133,7 +132,7 @@ def decide(evidence: Evidence) -> dict[str, Any]:
         registry.note_accuracy(version, evidence.test_hash, number(evidence.metrics, "tuned", "overall", "accuracy"))
         before = registry.aliases().get("champion")
     champion = _champion(registry, before, evidence) if before not in (None, version) else None
-    against = objections(evidence.metrics, evidence.rules.floors.model_dump(), champion)
+    against = objections(evidence.metrics, evidence.rules, champion)
     why = reason(against, evidence.metrics, _before(before, version))
     with told_unreachable():
         alias = registry.challenge(version) if against else registry.promote(version)

@@ -25,7 +25,7 @@ def requests(name: str, required: list[str], *optional: str) -> dict[str, Any]:
 
 
 def tool(name: str, required: list[str], action: dict[str, Any], field: str, **more: Any) -> dict[str, Any]:
-    properties = more.pop("properties", {param: STRING for param in required})
+    properties = more.pop("properties", dict.fromkeys(required, STRING))
     optional = [param for param in properties if param not in required]
     return {
         "name": name,
@@ -77,7 +77,9 @@ PACK: dict[str, Any] = {
     "slots": {
         "title": {
             "free": True,
-            **both(halves(["紅樓夢", "西遊記", "水滸傳"], ["聊齋"]), halves(["Emma", "Ulysses", "Walden"], ["Dracula"])),
+            **both(
+                halves(["紅樓夢", "西遊記", "水滸傳"], ["聊齋"]), halves(["Emma", "Ulysses", "Walden"], ["Dracula"])
+            ),
         },
         "author": {"free": True, **both(halves(["魯迅", "巴金"], ["冰心"]), halves(["Austen", "Joyce"], ["Stoker"]))},
         "authors": {"list": "author", "max": 2},
@@ -118,7 +120,9 @@ PACK: dict[str, Any] = {
         ),
     ],
     "joiners": both(halves(["{a},並{b}。"], ["先{a},再{b}。"]), halves(["{A} and {b}."], ["{A}, then {b}."])),
-    "declines": both(halves(["沒有合適的工具。"], ["做不到。"]), halves(["No tool can do that."], ["That is beyond me."])),
+    "declines": both(
+        halves(["沒有合適的工具。"], ["做不到。"]), halves(["No tool can do that."], ["That is beyond me."])
+    ),
     "unsupported": both(halves(["幫我叫車。"], ["幫我訂票。"]), halves(["Call a cab."], ["Book a flight."])),
     "chat": both(
         halves([["你好", "您好。"]], [["早安", "早。"]]), halves([["Hello", "Hi there."]], [["Morning", "Good day."]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from tests.rows import calling, conversation
 LONG = "Please book room A301 for the quarterly budget review with the whole finance team"
 
 
-def booking(request: str, row_id: str = "row-1", **params: object) -> Example:
+def booking(request: str, row_id: str = "row-1", **params: Any) -> Example:
     return replace(calling(request, **(params or {"room": "A301"})), id=row_id)
 
 
@@ -33,7 +34,7 @@ def test_the_same_request_is_a_duplicate_whatever_is_called() -> None:
     assert twin(booking(LONG, room="B205"), booking(LONG, "first"), booking(LONG, "second")) == Twin("first", True, 1.0)
 
 
-def test_width_case_space_and_臺_make_no_other_request() -> None:
+def test_width_case_and_space_make_no_other_request() -> None:
     row = conversation(User("幫我訂 A301,去臺北"), Reply("好。"))
     other = conversation(User("幫我訂Ａ３０１，去台北"), Reply("好。"), row_id="other")
     assert twin(row, other) == Twin("other", True, 1.0)
@@ -86,6 +87,14 @@ def test_the_threshold_is_the_one_given() -> None:
     shared = len(grams(row) & grams(other)) / len(grams(row) | grams(other))  # 5 of 7
     assert twin(row, other, near=shared) == Twin("other", False, shared)
     assert twin(row, other, near=shared + 0.01) is None
+
+
+def test_a_request_that_only_goes_on_from_another_is_found_at_exactly_the_threshold() -> None:
+    """The grams that differ sort first: the closest case for comparing only rows that share one of their first grams."""
+    row, other = booking("mnopqrstuvwxyz"), booking("abcdmnopqrstuvwxyz", "other")
+    share = len(grams(row)) / len(grams(other))
+    assert twin(row, other, near=share) == Twin("other", False, share)
+    assert twin(replace(other, id="row-1"), replace(row, id="other"), near=share) == Twin("other", False, share)
 
 
 @given(

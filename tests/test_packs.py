@@ -105,12 +105,30 @@ FAULTS: list[tuple[list[Change], str, str]] = [
         "tool 'count_books' takes 'shelf' from slot 'shelf', and its schema refuses what is there: 'C3' is not one of",
     ),
     (
-        [("tools.1.phrasings.en.test.0", "Find_book: with {TITLE}"), ("tools.1.phrasings.en.train.0", "find_book: with {title}")],
+        [
+            ("tools.1.phrasings.en.test.0", "Find_book: with {TITLE}"),
+            ("tools.1.phrasings.en.train.0", "find_book: with {title}"),
+        ],
         "tools.1.phrasings.en.test.0",
         "tool 'find_book' has 'Find_book: with {TITLE}' in train and in test; keep it in one",
     ),
     (
-        [("tools.0.missing.copies", {}), ("tools.0.missing.copies", both(*[{**halves(["{title}{due_date}"], ["{due_date}{title}!"]), "questions": ["how many?"], "words": ["many"]}] * 2))],
+        [
+            ("tools.0.missing.copies", {}),
+            (
+                "tools.0.missing.copies",
+                both(
+                    *[
+                        {
+                            **halves(["{title}{due_date}"], ["{due_date}{title}!"]),
+                            "questions": ["how many?"],
+                            "words": ["many"],
+                        }
+                    ]
+                    * 2
+                ),
+            ),
+        ],
         "tools.0.missing.copies",
         "tool 'add_book' does not require 'copies'; only a required parameter can be missing",
     ),
@@ -179,7 +197,11 @@ FAULTS: list[tuple[list[Change], str, str]] = [
         "tools.1.given",
         "tool 'find_book' is given a value of slot 'price', which is not there; add it under slots",
     ),
-    ([("tables.books.Id", "text")], "tables.books.Id", "table 'books' has a column 'Id'; every table has an id of its own"),
+    (
+        [("tables.books.Id", "text")],
+        "tables.books.Id",
+        "table 'books' has a column 'Id'; every table has an id of its own",
+    ),
     (
         [("slots.author.en.test.0", "ulysses")],
         "slots.author.en",
@@ -263,9 +285,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "at", "sentence"), FAULTS, ids=[sentence[:60] for _, _, sentence in FAULTS])
-def test_a_fault_is_told_with_file_line_and_name(
-    tmp_path: Path, changes: list[Change], at: str, sentence: str
-) -> None:
+def test_a_fault_is_told_with_file_line_and_name(tmp_path: Path, changes: list[Change], at: str, sentence: str) -> None:
     path = write_pack(tmp_path, *changes)
     told = [found for found in sentences(path) if sentence in found]
     assert told, sentences(path)
@@ -291,15 +311,19 @@ def test_all_faults_are_told_at_once_in_the_order_of_their_lines(tmp_path: Path)
 def test_a_key_that_stands_twice_is_not_dropped_in_silence(tmp_path: Path) -> None:
     path = write_pack(tmp_path)
     text = path.read_text(encoding="utf-8")
-    path.write_text(text + "declines:\n  zh-TW: {train: [不行。], test: [不好。]}\n  en: {train: [No.], test: [Nope.]}\n", "utf-8")
+    path.write_text(
+        text + "declines:\n  zh-TW: {train: [不行。], test: [不好。]}\n  en: {train: [No.], test: [Nope.]}\n", "utf-8"
+    )
     number = len(text.splitlines()) + 1
-    assert sentences(path) == (f"{path}:{number}: 'declines' stands twice, and only one of the two counts; put them together",)
+    assert sentences(path) == (
+        f"{path}:{number}: 'declines' stands twice, and only one of the two counts; put them together",
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (b"tools: [", ":1: not YAML: "),
+        (b"tools: ]", ":1: not YAML: "),
         (b"pack: \xff", ": not YAML: "),
         (b"pack: 2026-13-45", ": not YAML: month must be in 1..12"),
         (b"", ":1: the file is None; it should be a section of named values; docs/packs.md has the shape"),

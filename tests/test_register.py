@@ -23,7 +23,7 @@ from stages.register import Champion, objections
 
 pytest_plugins = ["tests.tracked_project"]
 
-FLOORS = {"missing": 0.5, "no_tool": 0.5}
+RULES = Register.model_validate({"name": "m", "significance": 0.05, "floors": {"missing": 0.5, "no_tool": 0.5}})
 
 
 def decision() -> dict[str, Any]:
@@ -45,47 +45,47 @@ def versions() -> int:
 
 class TestGate:
     def test_better_than_base_with_its_floors_held_is_champion(self) -> None:
-        assert objections(metrics(), FLOORS, None) == []
+        assert objections(metrics(), RULES, None) == []
 
     def test_no_better_than_base_is_not(self) -> None:
-        assert objections(metrics(tuned=40, base=40), FLOORS, None) == [
+        assert objections(metrics(tuned=40, base=40), RULES, None) == [
             "tuned is right on 40.0% of the rows and base on 40.0%"
         ]
 
     def test_a_lead_that_may_be_chance_is_not(self) -> None:
-        (why,) = objections(metrics(p_value=0.05), FLOORS, None)
+        (why,) = objections(metrics(p_value=0.05), RULES, None)
         assert "may be chance (McNemar p = 0.05)" in why
 
     def test_a_floor_that_is_not_held_is_told_with_both_numbers(self) -> None:
-        (why,) = objections(metrics(no_tool=score(49)), FLOORS, None)
+        (why,) = objections(metrics(no_tool=score(49)), RULES, None)
         assert why == "no_tool on seen tools is at 49.0%, under its floor of 50%"
 
     def test_a_floor_that_is_just_held_is_held(self) -> None:
-        assert objections(metrics(no_tool=score(50)), FLOORS, None) == []
+        assert objections(metrics(no_tool=score(50)), RULES, None) == []
 
     @pytest.mark.parametrize("accuracy", [math.nan, math.inf, None, True, "0.9"])
     def test_what_is_no_number_is_never_champion(self, accuracy: Any) -> None:
         broken = metrics()
         broken["tuned"]["overall"]["accuracy"] = accuracy
-        assert "missing or no number" in objections(broken, FLOORS, None)[0]
+        assert "missing or no number" in objections(broken, RULES, None)[0]
 
     def test_a_slice_without_rows_is_never_champion(self) -> None:
-        (why,) = objections(metrics(no_tool=score(0, 0)), FLOORS, None)
+        (why,) = objections(metrics(no_tool=score(0, 0)), RULES, None)
         assert "no_tool on seen tools has no accuracy" in why
 
     def test_a_missing_slice_is_never_champion(self) -> None:
         broken = metrics()
         del broken["tuned"]["by_tools"]["seen"]["by_category"]["missing"]
         del broken["comparison"]
-        assert len(objections(broken, FLOORS, None)) == 2
+        assert len(objections(broken, RULES, None)) == 2
 
     def test_equal_to_the_champion_is_enough_and_one_row_less_is_not(self) -> None:
-        assert objections(metrics(tuned=85), FLOORS, Champion("3", 0.85)) == []
-        (why,) = objections(metrics(tuned=84), FLOORS, Champion("3", 0.85))
+        assert objections(metrics(tuned=85), RULES, Champion("3", 0.85)) == []
+        (why,) = objections(metrics(tuned=84), RULES, Champion("3", 0.85))
         assert why == "84.0% is worse than champion version 3's 85.0% on the same rows"
 
     def test_a_champion_that_cannot_be_compared_with_stays(self) -> None:
-        (why,) = objections(metrics(), FLOORS, Champion("3", None, "it has no accuracy"))
+        (why,) = objections(metrics(), RULES, Champion("3", None, "it has no accuracy"))
         assert why == "champion version 3 cannot be compared with: it has no accuracy"
 
 
@@ -266,7 +266,7 @@ def test_metrics_without_their_rows_are_refused(bare: Path) -> None:
 
 def test_other_floors_are_another_decision() -> None:
     def inputs(floor: float) -> str:
-        rules = Register.model_validate({"name": "m", "floors": {"missing": floor, "no_tool": 0.5}})
+        rules = Register.model_validate({"name": "m", "significance": 0.05, "floors": {"missing": floor, "no_tool": 0.5}})
         return register.Evidence("hash", {}, metrics(), rules).inputs
 
     assert inputs(0.5) == inputs(0.5) != inputs(0.6)

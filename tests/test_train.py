@@ -224,3 +224,14 @@ def test_no_rows_is_a_sentence(project: Path) -> None:
 def test_the_mirror_is_not_needed(project: Path) -> None:
     with Mirror("0" * 64, "none") as mirror:
         mirror.log(1, {"loss": 1.0})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+def test_on_a_gpu_the_base_stays_in_four_bits(project: Path) -> None:
+    from bitsandbytes.nn import Linear4bit
+
+    done = run(params(), Path("work"))
+    assert done is not None
+    assert any(isinstance(layer, Linear4bit) for layer in done[0].modules())
+    assert curve(Path("work"))[-1] < curve(Path("work"))[0]
