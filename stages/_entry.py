@@ -33,7 +33,10 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in REFUSALS:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        print(f"the disk refused{where}: {error.strerror}; make room or give yourself write access, then run it again", file=sys.stderr)
+        print(
+            f"the disk refused{where}: {error.strerror}; make room or give yourself write access, then run it again",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except (Interrupted, KeyboardInterrupt):
         print(f"{sys.argv[0]}: interrupted; the next run goes on from here", file=sys.stderr)

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from small_pack import STRING, small_pack
 
 from callwright.backend import Refused, World
 from callwright.packs import Pack
 from callwright.records import Call
+from tests.small_pack import STRING, small_pack
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=timezone(timedelta(hours=8)))
 

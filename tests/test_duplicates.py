@@ -90,7 +90,7 @@ def test_the_threshold_is_the_one_given() -> None:
 
 
 def test_a_request_that_only_goes_on_from_another_is_found_at_exactly_the_threshold() -> None:
-    """The grams that differ sort first: the closest case for comparing only rows that share one of their first grams."""
+    """The grams that differ sort first: the closest case there is for comparing only rows that share a first gram."""
     row, other = booking("mnopqrstuvwxyz"), booking("abcdmnopqrstuvwxyz", "other")
     share = len(grams(row)) / len(grams(other))
     assert twin(row, other, near=share) == Twin("other", False, share)

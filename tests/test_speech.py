@@ -70,6 +70,14 @@ def test_chinese_numerals_go_there_and_back(number: int) -> None:
     assert zh_value(zh_number(number)) == number
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(2, "二"), (10, "十"), (15, "十五"), (112, "一百一十二"), (305, "三百零五"), (2000, "兩千"), (20, "二十")],
+)
+def test_numerals_are_spelled_as_people_spell_them(number: int, said: str) -> None:
+    assert zh_number(number) == said
+
+
 def test_an_absolute_date_is_written_and_never_said() -> None:
     moment = read("2026-03-04")
     assert isinstance(moment, Absolute)
