@@ -52,7 +52,9 @@ def load(folder: Path, dtype: torch.dtype, **more: Any) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(**location(folder), dtype=dtype, attn_implementation="sdpa", **more)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        **location(folder), dtype=dtype, attn_implementation="sdpa", **more
+    )
     return model
 
 
@@ -69,7 +71,9 @@ def check_adapter(folder: Path, adapter: Path) -> None:
     """The adapter was trained on this base."""
     about = adapter / "callwright.json"
     if not about.is_file():
-        raise Fault(f"{adapter} holds no callwright.json, so it is not known which base it was trained on; dvc repro train makes it")
+        raise Fault(
+            f"{adapter} holds no callwright.json, so it is not known which base it was trained on; dvc repro train makes it"
+        )
     of_adapter = json.loads(about.read_text(encoding="utf-8"))["base"]
     of_base = json.loads((folder / "callwright.json").read_text(encoding="utf-8"))
     if (of_adapter["source"], of_adapter["revision"]) != (of_base["source"], of_base["revision"]):

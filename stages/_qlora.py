@@ -17,7 +17,14 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import BitsAndBytesConfig, PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -57,7 +64,8 @@ def load(folder: Path, params: Train) -> PeftModel:
 
 def refuse_repacked(model: torch.nn.Module) -> None:
     """Raise where a 4-bit layer was run in eval mode on a CPU: bitsandbytes then repacks it for inference, no gradient passes
-    through it any more, and training goes on without saying so."""
+    through it any more, and training goes on without saying so.
+    """
     for name, layer in model.named_modules():
         state = getattr(getattr(layer, "weight", None), "quant_state", None)
         if getattr(state, "packing_format_for_cpu", False):
@@ -96,7 +104,9 @@ def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: i
         batches, alone = list[list[int]](), list[int]()
         for group in groups.values():
             batches += _cut(sorted(group, key=lambda row: len(rows[row])), batch_size, alone)
-        batches += _cut(sorted(alone, key=lambda row: len(rows[row])), batch_size, late)  # a short batch amid whole ones would shift them
+        batches += _cut(
+            sorted(alone, key=lambda row: len(rows[row])), batch_size, late
+        )  # a short batch amid whole ones would shift them
         rng.shuffle(batches)
         out += [row for batch in batches for row in batch]
     return (out + late)[:total]
@@ -111,7 +121,9 @@ def _heads(rows: Sequence[Sequence[int]], batch_size: int) -> list[tuple[int, ..
         groups: dict[tuple[int, ...], list[int]] = {}
         for row in left:
             groups.setdefault(tuple(rows[row][:length]), []).append(row)
-        left = [row for head, group in groups.items() if len(group) >= batch_size and len(head) == length for row in group]
+        left = [
+            row for head, group in groups.items() if len(group) >= batch_size and len(head) == length for row in group
+        ]
         for row in left:
             heads[row] = tuple(rows[row][:length])
         length += 8
@@ -165,7 +177,9 @@ def shared_tokens(inputs: dict[str, Any]) -> int:
 
 
 def _as_rows(causal: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    hidden = causal.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).last_hidden_state
+    hidden = causal.get_decoder()(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+    ).last_hidden_state
     return hidden[:, :-1], inputs["labels"][:, 1:]
 
 
@@ -180,7 +194,9 @@ def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int) -> tuple[torch.
     rest = [slice(shared, length) for length in lengths]
     flat = torch.cat([ids[0, :shared], *(row[part] for row, part in zip(ids, rest, strict=True))])
     positions = torch.cat([torch.arange(shared), *(torch.arange(shared, length) for length in lengths)]).to(ids.device)
-    owner = torch.cat([torch.full((shared,), -1), *(torch.full((n - shared,), i) for i, n in enumerate(lengths))]).to(ids.device)
+    owner = torch.cat([torch.full((shared,), -1), *(torch.full((n - shared,), i) for i, n in enumerate(lengths))]).to(
+        ids.device
+    )
     before = torch.ones(len(flat), len(flat), dtype=torch.bool, device=ids.device).tril()
     seen = before & ((owner[None, :] == -1) | (owner[:, None] == owner[None, :]))
     hidden = causal.get_decoder()(
@@ -197,7 +213,9 @@ class Steps(TrainerCallback):  # type: ignore[misc]
     def __init__(self, watch: Callable[[int, dict[str, float]], None], stop: Callable[[], bool]) -> None:
         self.watch, self.stop = watch, stop
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
         if logs and "loss" in logs:
             loss = float(logs["loss"])
             if loss != loss or loss == float("inf"):

@@ -47,8 +47,17 @@ def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:
 class Progress:
     """Keeps the history, tells the person and MLflow."""
 
-    def __init__(self, path: Path, rows: int, steps: int, tokens: Sequence[int], batch_size: int, mirror: Mirror) -> None:
-        self.path, self.rows, self.steps, self.tokens, self.batch_size, self.mirror = path, rows, steps, tokens, batch_size, mirror
+    def __init__(
+        self, path: Path, rows: int, steps: int, tokens: Sequence[int], batch_size: int, mirror: Mirror
+    ) -> None:
+        self.path, self.rows, self.steps, self.tokens, self.batch_size, self.mirror = (
+            path,
+            rows,
+            steps,
+            tokens,
+            batch_size,
+            mirror,
+        )
         self.began = self.told = time.monotonic()
         self.before = 0
         """Steps done by an earlier process."""
@@ -96,14 +105,18 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     knobs = params.train
     rows, dev = list(read_lines(NATIVE / "train.jsonl")), list(read_lines(NATIVE / "dev.jsonl"))
     if not rows:
-        raise Fault(f"{NATIVE / 'train.jsonl'} has no rows; raise generate.rows in params.yaml, or see data/validated/report.json for rejects")
+        raise Fault(
+            f"{NATIVE / 'train.jsonl'} has no rows; raise generate.rows in params.yaml, or see data/validated/report.json for rejects"
+        )
     about = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
     model = _qlora.load(BASE, knobs)
     pad = _pad()
     planned = _qlora.order([row["input_ids"] for row in rows], knobs.batch_size, knobs.epochs, knobs.seed)
     tokens = [len(rows[i]["input_ids"]) for i in planned]
     steps = -(-len(planned) // knobs.batch_size)
-    print(f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine()}", flush=True)
+    print(
+        f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine()}", flush=True
+    )
     stopped = _Stop()
     with Mirror(key, f"{about['preset']} {key[:8]}") as mirror:
         progress = Progress(work / "history.jsonl", len(rows), steps, tokens, knobs.batch_size, mirror)
@@ -117,7 +130,9 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     return model, summary(params, key, about, rows, history, dev_loss)
 
 
-def summary(params: Params, key: str, about: dict[str, Any], rows: Sequence[Any], history: Sequence[Any], dev_loss: float | None) -> dict[str, Any]:
+def summary(
+    params: Params, key: str, about: dict[str, Any], rows: Sequence[Any], history: Sequence[Any], dev_loss: float | None
+) -> dict[str, Any]:
     """What reports/train/summary.json says. Times are of the process that ended the training."""
     last = history[-1]
     resumed = next((i for i in range(len(history) - 1, 0, -1) if history[i]["seconds"] < history[i - 1]["seconds"]), 0)
@@ -204,7 +219,9 @@ def save(model: Any, summary: dict[str, Any], work: Path) -> None:
     with whole_folder(ADAPTER) as folder:
         model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; register writes the real one
-        (folder / "callwright.json").write_text(to_json({"base": summary["base"], "key": summary["key"]}, indent=2) + "\n", encoding="utf-8")
+        (folder / "callwright.json").write_text(
+            to_json({"base": summary["base"], "key": summary["key"]}, indent=2) + "\n", encoding="utf-8"
+        )
     with whole_folder(REPORT) as folder:
         shutil.copyfile(work / "history.jsonl", folder / "history.jsonl")
         (folder / "summary.json").write_text(to_json(summary, indent=2) + "\n", encoding="utf-8")
@@ -222,7 +239,9 @@ def main() -> None:
         save(*done, work)
         shutil.rmtree(work)
     summary = done[1]
-    print(f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; adapter in {ADAPTER}")
+    print(
+        f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; adapter in {ADAPTER}"
+    )
 
 
 if __name__ == "__main__":

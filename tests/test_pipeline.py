@@ -22,7 +22,11 @@ ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FEW: dict[str, Any] = {
-    "generate": {"rows": 24, "rows_per_tool_list": 4, "exam": {"dev": {"rows": 4}, "test": {"rows": 14}, "unseen": {"rows": 6}}},
+    "generate": {
+        "rows": 24,
+        "rows_per_tool_list": 4,
+        "exam": {"dev": {"rows": 4}, "test": {"rows": 14}, "unseen": {"rows": 6}},
+    },
     "train": {"epochs": 1, "warmup_share": 0.3},
     "evaluate": {"max_new_tokens": 24},
 }
@@ -41,7 +45,9 @@ class Clone:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "DVC", "GIT_"))} | {
+        self.env = {
+            key: value for key, value in os.environ.items() if not key.startswith(("PREFECT", "MLFLOW", "DVC", "GIT_"))
+        } | {
             "PREFECT_HOME": str(folder / ".prefect"),
             "DO_NOT_TRACK": "1",
             "DVC_NO_ANALYTICS": "1",
@@ -67,7 +73,15 @@ class Clone:
         path.write_text(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(words, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout
         return done.stdout
 

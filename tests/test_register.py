@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.tracked_project import ROOT, metrics, score, write_metrics, write_training
 
 from callwright.faults import Fault
 from callwright.params import Register
@@ -20,6 +19,7 @@ from stages import register
 from stages._registry import Registry, aliases
 from stages._tracking import open_store
 from stages.register import Champion, objections
+from tests.tracked_project import ROOT, metrics, score, write_metrics, write_training
 
 pytest_plugins = ["tests.tracked_project"]
 
@@ -266,7 +266,9 @@ def test_metrics_without_their_rows_are_refused(bare: Path) -> None:
 
 def test_other_floors_are_another_decision() -> None:
     def inputs(floor: float) -> str:
-        rules = Register.model_validate({"name": "m", "significance": 0.05, "floors": {"missing": floor, "no_tool": 0.5}})
+        rules = Register.model_validate(
+            {"name": "m", "significance": 0.05, "floors": {"missing": floor, "no_tool": 0.5}}
+        )
         return register.Evidence("hash", {}, metrics(), rules).inputs
 
     assert inputs(0.5) == inputs(0.5) != inputs(0.6)

@@ -29,7 +29,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a tiny base and 20 rows, in which a stage can run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none/there.db")  # a broken store: tracking must not matter
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none/there.db"
+    )  # a broken store: tracking must not matter
     shutil.copytree(base, "models/base")
     rng = random.Random(3)
     for split, count in (("train", 20), ("dev", 3)):
@@ -76,11 +78,21 @@ def test_a_training_leaves_an_adapter_its_whole_curve_and_a_summary(project: Pat
     assert 0 < summary["dev_loss"] < 20
     assert (project / "models/adapter/adapter_model.safetensors").is_file()
     config = json.loads(Path("models/adapter/adapter_config.json").read_text())
-    assert {name.rpartition(".")[2] for name in config["target_modules"]} == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {name.rpartition(".")[2] for name in config["target_modules"]} == {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    }
     assert not Path("models/adapter/README.md").exists()
 
 
-def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(params(), Path("unbroken"))
     calls = iter(range(100))
     monkeypatch.setattr(train._Stop, "__call__", lambda _: next(calls) == 4)  # asked to stop during step 5
@@ -156,7 +168,9 @@ def test_a_four_bit_layer_run_in_eval_mode_before_training_raises() -> None:
 
 def test_every_row_is_trained_on_once_an_epoch_in_batches_that_begin_alike() -> None:
     rng = random.Random(4)
-    rows = [[7] * 40 + [i % 20] * 8 + [rng.randrange(99, 9999) for _ in range(rng.randrange(50, 400))] for i in range(503)]  # 20 lists
+    rows = [
+        [7] * 40 + [i % 20] * 8 + [rng.randrange(99, 9999) for _ in range(rng.randrange(50, 400))] for i in range(503)
+    ]  # 20 lists
     planned = _qlora.order(rows, 8, 2, seed=5)
     assert sorted(planned) == sorted([*range(503), *range(503)])
     assert planned == _qlora.order(rows, 8, 2, seed=5)

@@ -23,7 +23,9 @@ def make_base(folder: Path) -> Path:
     assert spec is not None
     assert spec.origin is not None
     tokenizer = AutoTokenizer.from_pretrained(Path(spec.origin).parent, gguf_file=preset["source"]["file"])
-    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    )
     tokenizer.chat_template = preset["chat_template"].rstrip("\n")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
