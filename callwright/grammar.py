@@ -266,7 +266,7 @@ class _Writer:
 
 
 def _moment(kind: str, rng: Random) -> Moment:
-    at = time(rng.randint(8, 20), rng.choice([0, 0, 0, 30, 30, 15, 45]))
+    at = time(rng.randint(8, 20), rng.choice([0, 0, 0, 0, 0, 0, 30, 30, 30, 15, 45]))
     if kind == "time":
         return AtTime(at)
     if kind == "date-time":

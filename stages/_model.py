@@ -1,6 +1,7 @@
 """The base model and its adapters, in memory, in the number format that this machine multiplies fastest.
 
-A CPU with bfloat16 instructions works in bfloat16; one without would be five times slower in it than in float32 (measured, docs/lab-notes.md).
+A CPU with bfloat16 instructions works in bfloat16; one without would be five times slower in it than in float32
+(measured, docs/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def has_bfloat16() -> bool:
 
 
 def location(folder: Path) -> dict[str, Any]:
-    """What `from_pretrained` takes for the model of a base folder: the folder, or the hub revision that it points to."""
+    """What `from_pretrained` takes for the model of a base folder: the folder, or the hub revision it points to."""
     if not (folder / "config.json").is_file():
         raise Fault(f"{folder} holds no model; dvc repro base makes it")
     reference = folder / REFERENCE
@@ -72,12 +73,12 @@ def check_adapter(folder: Path, adapter: Path) -> None:
     about = adapter / "callwright.json"
     if not about.is_file():
         raise Fault(
-            f"{adapter} holds no callwright.json, so it is not known which base it was trained on; dvc repro train makes it"
+            f"{adapter} holds no callwright.json, so nobody knows which base it was trained on; dvc repro makes it"
         )
     of_adapter = json.loads(about.read_text(encoding="utf-8"))["base"]
     of_base = json.loads((folder / "callwright.json").read_text(encoding="utf-8"))
     if (of_adapter["source"], of_adapter["revision"]) != (of_base["source"], of_base["revision"]):
         raise Fault(
-            f"{adapter} was trained on {of_adapter['source']} at {of_adapter['revision']}, and {folder} is {of_base['source']} at "
-            f"{of_base['revision']}; dvc repro trains one for this base"
+            f"{adapter} was trained on {of_adapter['source']} at {of_adapter['revision']}, and {folder} is "
+            f"{of_base['source']} at {of_base['revision']}; dvc repro trains one for this base"
         )

@@ -1,12 +1,14 @@
 """QLoRA: the base in NF4, LoRA on all linear layers, TRL's trainer. Imports torch: import it inside functions only.
 
-On a CPU bitsandbytes dequantises every weight in every forward and backward pass, so there the NF4-rounded values are kept dense: the
-same numbers, about twice as fast (docs/lab-notes.md). QLoRA: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314.
+On a CPU bitsandbytes dequantises every weight in every forward and backward pass, so there the NF4-rounded values are
+kept dense: the same numbers, about twice as fast (docs/lab-notes.md).
+QLoRA: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,20 +65,21 @@ def load(folder: Path, params: Train) -> PeftModel:
 
 
 def refuse_repacked(model: torch.nn.Module) -> None:
-    """Raise where a 4-bit layer was run in eval mode on a CPU: bitsandbytes then repacks it for inference, no gradient passes
-    through it any more, and training goes on without saying so.
+    """Raise where a 4-bit layer was run in eval mode on a CPU.
+
+    bitsandbytes then repacks it for inference, no gradient passes through it any more, and training says nothing.
     """
     for name, layer in model.named_modules():
         state = getattr(getattr(layer, "weight", None), "quant_state", None)
         if getattr(state, "packing_format_for_cpu", False):
             raise Fault(
-                f"the 4-bit layer {name} was run in eval mode before training, which repacks it so that no gradient passes; "
-                "load the model afresh and do not run it before train()"
+                f"the 4-bit layer {name} was run in eval mode before training, which repacks it so that no gradient "
+                "passes; load the model afresh and do not run it before train()"
             )
 
 
 def keep_memory() -> None:
-    """Tell glibc not to give memory back to the system between steps (mallopt of malloc.h); elsewhere nothing happens."""
+    """Tell glibc (mallopt of malloc.h) not to give memory back between steps; elsewhere nothing happens."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
@@ -88,10 +91,10 @@ def keep_memory() -> None:
 
 
 def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: int) -> list[int]:
-    """Row numbers in the order they are trained on, all epochs at once, so that a resumed training sees what an unbroken one sees.
+    """Row numbers in the order they are trained on, all epochs at once: a resumed training sees what an unbroken one sees.
 
-    `rows` are token ids. Batches hold rows that begin alike and are of like length, so that a batch computes its common beginning once
-    and little is padding; which rows meet, and the order of batches, change from epoch to epoch.
+    `rows` are token ids. Batches hold rows that begin alike and are of like length, so that a batch computes its common
+    beginning once and little is padding; which rows meet, and the order of batches, change from epoch to epoch.
     """
     rng, out, late = random.Random(seed), list[int](), list[int]()
     total, heads = round(len(rows) * epochs), _heads(rows, batch_size)
@@ -115,7 +118,7 @@ def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: i
 def _heads(rows: Sequence[Sequence[int]], batch_size: int) -> list[tuple[int, ...]]:
     """The longest beginning of each row that a whole batch of rows has; empty where that is too short to matter."""
     heads: list[tuple[int, ...]] = [()] * len(rows)
-    left = range(len(rows))
+    left = list(range(len(rows)))
     length = SHARED
     while left:
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -138,8 +141,10 @@ def _cut(rows: list[int], size: int, rest: list[int]) -> list[list[int]]:
 
 
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, in the order given; on a CPU a batch computes its common beginning once, and only labelled positions go
-    through the LM head. The loss is that of stock TRL, which computes and scores every position of every row.
+    """TRL's trainer, in the order given.
+
+    On a CPU a batch computes its common beginning once, and only labelled positions go through the LM head. The loss is
+    that of stock TRL, which computes and scores every position of every row.
     """
 
     def compute_loss(
@@ -164,11 +169,11 @@ def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> torc
     chosen = targets != -100
     logits = causal.get_output_embeddings()(hidden[chosen]).float()
     total = functional.cross_entropy(logits, targets[chosen], reduction="sum")
-    return cast(torch.Tensor, total / (chosen.sum() if count is None else count))
+    return total / (chosen.sum() if count is None else count)
 
 
 def shared_tokens(inputs: dict[str, Any]) -> int:
-    """How many tokens all rows begin with alike, and none of which is followed by a labelled one; 0 for a single row."""
+    """How many tokens all rows begin with alike, none of them followed by a labelled one; 0 for a single row."""
     ids, labels = inputs["input_ids"], inputs["labels"]
     if len(ids) < 2:
         return 0
@@ -184,10 +189,10 @@ def _as_rows(causal: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.T
 
 
 def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """All rows as one sequence: their common beginning once, then the rest of each, which attends to the beginning and to itself.
+    """All rows as one sequence: their common beginning, then the rest of each, which attends to that and to itself.
 
-    Positions and attention are those of the rows one by one, so hidden states and gradients are the same, without padding and for
-    a fraction of the tokens.
+    Positions and attention are those of the rows one by one, so hidden states and gradients are the same, without
+    padding and for a fraction of the tokens.
     """
     ids, labels = inputs["input_ids"], inputs["labels"]
     lengths = [int(length) for length in inputs["attention_mask"].sum(1)]
@@ -218,7 +223,7 @@ class Steps(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if logs and "loss" in logs:
             loss = float(logs["loss"])
-            if loss != loss or loss == float("inf"):
+            if not math.isfinite(loss):
                 raise Fault(f"the loss is {loss} at step {state.global_step}; lower train.learning_rate in params.yaml")
             self.watch(state.global_step, {"loss": loss, "learning_rate": float(logs["learning_rate"])})
 
@@ -245,7 +250,7 @@ def fine_tune(
     watch: Callable[[int, dict[str, float]], None],
     stop: Callable[[], bool],
 ) -> tuple[int, int]:
-    """Train on rows of `input_ids` and `labels`, going on from a checkpoint in `work` if there is one; (steps done, steps in all)."""
+    """Train on rows of `input_ids` and `labels`, from the last checkpoint in `work` on; (steps done, steps in all)."""
     planned = order([row["input_ids"] for row in rows], params.batch_size, params.epochs, params.seed)
     steps = -(-len(planned) // params.batch_size)
     data = Dataset.from_list([{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned])

@@ -1,11 +1,13 @@
 """train: QLoRA on the chosen text -> models/adapter, with its curve
 
     python -m stages.train           reads data/formatted/native/, models/base/
-                                     leaves models/adapter/ (PEFT, safetensors) and reports/train/{history.jsonl,summary.json}
+                                     leaves models/adapter/ (PEFT, safetensors),
+                                     reports/train/{history.jsonl,summary.json}
 
-history.jsonl has a line a step: {"step": 1, "epoch": 0.016, "loss": 2.31, "learning_rate": 0.0001, "tokens": 1234, "seconds": 3.1}.
-Checkpoints and the growing history lie in checkpoints/<key>/, where the key is a hash of data, params, base and code, so a training
-that was interrupted goes on from there and a changed input never does. What is not covered: several processes.
+history.jsonl has a line a step:
+    {"step": 1, "epoch": 0.016, "loss": 2.31, "learning_rate": 0.0001, "tokens": 1234, "seconds": 3.1}
+Checkpoints and the growing history lie in checkpoints/<key>/, where the key is a hash of data, params, base and code, so
+a training that was interrupted goes on from there and a changed input never does. Not covered: several processes.
 """
 
 from __future__ import annotations
@@ -90,10 +92,8 @@ class Progress:
             each = (now - self.began) / (step - self.before)
             left = round(each * (self.steps - step))
             speed = sum(self.tokens[self.before * self.batch_size : done]) / (now - self.began)
-            print(
-                f"train: step {step}/{self.steps}  loss {measured['loss']:.4f}  {speed:.0f} tokens/s  {left // 60}:{left % 60:02d} left",
-                flush=True,
-            )
+            rest = f"{speed:.0f} tokens/s  {left // 60}:{left % 60:02d} left"
+            print(f"train: step {step}/{self.steps}  loss {measured['loss']:.4f}  {rest}", flush=True)
 
 
 def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | None:
@@ -106,7 +106,8 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     rows, dev = list(read_lines(NATIVE / "train.jsonl")), list(read_lines(NATIVE / "dev.jsonl"))
     if not rows:
         raise Fault(
-            f"{NATIVE / 'train.jsonl'} has no rows; raise generate.rows in params.yaml, or see data/validated/report.json for rejects"
+            f"{NATIVE / 'train.jsonl'} has no rows; raise generate.rows in params.yaml, or see "
+            "data/validated/report.json for rejects"
         )
     about = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
     model = _qlora.load(BASE, knobs)
@@ -240,7 +241,8 @@ def main() -> None:
         shutil.rmtree(work)
     summary = done[1]
     print(
-        f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; adapter in {ADAPTER}"
+        f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; "
+        f"adapter in {ADAPTER}"
     )
 
 

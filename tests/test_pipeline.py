@@ -33,7 +33,7 @@ FEW: dict[str, Any] = {
 
 
 class Clone:
-    """A copy of the project as git would clone it, with what is not committed yet, and this environment as its .venv."""
+    """A copy of the project as git would clone it, with what is not committed, and this environment as its .venv."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

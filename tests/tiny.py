@@ -1,4 +1,4 @@
-"""A two-layer Llama in a folder such as the base stage leaves, with the embedded model's real tokenizer and template."""
+"""A two-layer Llama in a folder as the base stage leaves it, with the embedded model's real tokenizer and template."""
 
 from __future__ import annotations
 
