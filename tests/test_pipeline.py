@@ -27,7 +27,7 @@ FEW: dict[str, Any] = {
         "rows_per_tool_list": 4,
         "exam": {"dev": {"rows": 4}, "test": {"rows": 14}, "unseen": {"rows": 6}},
     },
-    "train": {"epochs": 1, "warmup_share": 0.3},
+    "train": {"epochs": 1, "warmup_share": 0.3, "batch_size": 8},
     "evaluate": {"max_new_tokens": 24},
 }
 

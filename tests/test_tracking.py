@@ -14,6 +14,7 @@ import pytest
 
 from stages._completion import complete, data_hash, flat, folder_hash, origin
 from stages._tracking import Mirror, Store, open_store, shown_address
+from callwright.params import read_params
 from tests.tracked_project import KEY, ROOT, TEST_HASH, TRAIN_HASH, metrics, write_metrics, write_training
 
 pytest_plugins = ["tests.tracked_project"]
@@ -137,7 +138,7 @@ class TestCompletion:
         done = complete(open_store(), "hash-1")
         (run,) = runs()
         assert run.info.status == "FINISHED"
-        assert run.data.params["train.learning_rate"] == "0.001"
+        assert float(run.data.params["train.learning_rate"]) == read_params().train.learning_rate
         assert run.data.params["generate.packs"] == '["office"]'
         assert run.data.metrics["test.tuned.overall.accuracy"] == 0.85
         assert run.data.metrics["test.base.by_language.zh-TW.accuracy"] == 0.02

@@ -214,7 +214,7 @@ def test_a_second_trainer_meets_a_sentence_that_names_the_first(tmp_path: Path) 
 def test_the_key_follows_data_params_and_base(project: Path) -> None:
     before = train.key_of(params())
     assert before == train.key_of(params())
-    assert before != train.key_of(params(learning_rate=0.002))
+    assert before != train.key_of(params(learning_rate=0.123))
     (train.NATIVE / "dev.jsonl").write_text("", encoding="utf-8")
     after = train.key_of(params())
     assert before != after
