@@ -5,12 +5,13 @@ python -m benchmarks
 
 from __future__ import annotations
 
-from benchmarks import startup
+from benchmarks import startup, training
 
 
 def main() -> None:
-    for line in startup.measure():
-        print(line, flush=True)
+    for benchmark in (startup, training):
+        for line in benchmark.measure():
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
