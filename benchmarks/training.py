@@ -62,7 +62,9 @@ def measure() -> Iterator[str]:
     )
 
 
-def _steps(loss: Callable[[dict[str, Any]], Any], batches: list[dict[str, Any]], model: Any) -> tuple[float, list[float]]:
+def _steps(
+    loss: Callable[[dict[str, Any]], Any], batches: list[dict[str, Any]], model: Any
+) -> tuple[float, list[float]]:
     """Seconds of forward and backward over all batches, and their losses."""
     losses, began = [], time.perf_counter()
     for batch in batches:

@@ -47,12 +47,23 @@ def location(folder: Path) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
 
 
+def quiet() -> None:
+    """Keep the libraries' warnings off a person's terminal; what matters is said by us."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
 def load(folder: Path, dtype: torch.dtype, **more: Any) -> PreTrainedModel:
     """The model of a base folder, on the accelerator if there is one."""
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    quiet()
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         **location(folder), dtype=dtype, attn_implementation="sdpa", **more
     )

@@ -101,7 +101,6 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     from stages import _qlora
 
     _qlora.keep_memory()
-    _quiet()
     knobs = params.train
     rows, dev = list(read_lines(NATIVE / "train.jsonl")), list(read_lines(NATIVE / "dev.jsonl"))
     if not rows:
@@ -204,16 +203,6 @@ def _machine() -> str:
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     return f"{name}, {str(number_format()).removeprefix('torch.')}"
-
-
-def _quiet() -> None:
-    import warnings
-
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")
 
 
 def save(model: Any, summary: dict[str, Any], work: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from callwright.params import read_params
 from stages._completion import complete, data_hash, flat, folder_hash, origin
 from stages._tracking import Mirror, Store, open_store, shown_address
-from callwright.params import read_params
 from tests.tracked_project import KEY, ROOT, TEST_HASH, TRAIN_HASH, metrics, write_metrics, write_training
 
 pytest_plugins = ["tests.tracked_project"]
