@@ -143,7 +143,9 @@ def test_a_label_right_after_the_common_beginning_is_not_lost(project: Path) -> 
     batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
     assert _qlora.shared_tokens(batch) == 38
     model = _qlora.load(train.BASE, params().train)
-    assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(float(model(**batch).loss.detach()), rel=1e-5)
+    assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(
+        float(model(**batch).loss.detach()), rel=1e-5
+    )
 
 
 def test_values_kept_dense_are_those_of_nf4(project: Path) -> None:
