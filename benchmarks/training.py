@@ -1,7 +1,7 @@
-"""Tokens a second of a training step: ours beside the stock loss of transformers, on the same batches of the pipeline's own rows.
+"""Tokens a second of a training step: ours beside the stock loss of transformers, on the same batches of our own rows.
 
-Both sides have the same model (NF4 values held dense, LoRA on all linear layers) and take turns; losses are compared. Not covered: TRL
-with the 4-bit layers themselves, which is slower still, and other trainers.
+Both sides have the same model (NF4 values held dense, LoRA on all linear layers) and take turns; losses are compared.
+Not covered: TRL with the 4-bit layers themselves, which is slower still, and other trainers.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def measure() -> Iterator[str]:
     speed = {name: tokens / statistics.median(seconds) for name, seconds in times.items()}
     ratio = statistics.median(a / b for a, b in zip(times["stock"], times["ours"], strict=True))
     yield (
-        f"training step          {speed['ours']:.0f} tokens/s, {ratio:.2f} times the stock loss ({speed['stock']:.0f} tokens/s); "
-        f"losses at most {apart:.1e} apart"
+        f"training step          {speed['ours']:.0f} tokens/s, {ratio:.2f} times the stock loss "
+        f"({speed['stock']:.0f} tokens/s); losses at most {apart:.1e} apart"
     )
 
 

@@ -91,7 +91,7 @@ def keep_memory() -> None:
 
 
 def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: int) -> list[int]:
-    """Row numbers in the order they are trained on, all epochs at once: a resumed training sees what an unbroken one sees.
+    """Row numbers in the order of training, all epochs at once: a resumed training sees what an unbroken one sees.
 
     `rows` are token ids. Batches hold rows that begin alike and are of like length, so that a batch computes its common
     beginning once and little is padding; which rows meet, and the order of batches, change from epoch to epoch.

@@ -6,8 +6,8 @@
 
 history.jsonl has a line a step:
     {"step": 1, "epoch": 0.016, "loss": 2.31, "learning_rate": 0.0001, "tokens": 1234, "seconds": 3.1}
-Checkpoints and the growing history lie in checkpoints/<key>/, where the key is a hash of data, params, base and code, so
-a training that was interrupted goes on from there and a changed input never does. Not covered: several processes.
+Checkpoints and the growing history lie in checkpoints/<key>/, where the key is a hash of data, params, base and code,
+so a training that was interrupted goes on from there and a changed input never does. Not covered: several processes.
 """
 
 from __future__ import annotations
