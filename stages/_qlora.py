@@ -32,7 +32,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.params import Quantization, Train
-from stages import _model
+from stages import _model, _tree
 
 SHARED = 32
 """Tokens from which rows count as beginning alike: less is not worth a mask of its own."""
@@ -53,6 +53,8 @@ def load(folder: Path, params: Train) -> PeftModel:
     else:
         model = _model.load(folder, dtype)
     model.config.use_cache = False
+    if not on_gpu:
+        model.set_attn_implementation(_tree.ATTENTION)
     lora = LoraConfig(
         r=params.lora.rank,
         lora_alpha=params.lora.alpha,
@@ -189,23 +191,12 @@ def _as_rows(causal: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.T
 
 
 def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """All rows as one sequence: their common beginning, then the rest of each, which attends to that and to itself.
-
-    Positions and attention are those of the rows one by one, so hidden states and gradients are the same, without
-    padding and for a fraction of the tokens.
-    """
+    """What follows the common beginning of all rows, one row after another."""
     ids, labels = inputs["input_ids"], inputs["labels"]
     lengths = [int(length) for length in inputs["attention_mask"].sum(1)]
-    rest = [slice(shared, length) for length in lengths]
-    flat = torch.cat([ids[0, :shared], *(row[part] for row, part in zip(ids, rest, strict=True))])
-    positions = torch.cat([torch.arange(shared), *(torch.arange(shared, length) for length in lengths)]).to(ids.device)
-    owner = torch.cat([torch.full((shared,), -1), *(torch.full((n - shared,), i) for i, n in enumerate(lengths))]).to(
-        ids.device
-    )
-    before = torch.ones(len(flat), len(flat), dtype=torch.bool, device=ids.device).tril()
-    seen = before & ((owner[None, :] == -1) | (owner[:, None] == owner[None, :]))
+    tree = _tree.Tree.of(ids, lengths, shared)
     hidden = causal.get_decoder()(
-        input_ids=flat[None], position_ids=positions[None], attention_mask=seen[None, None], use_cache=False
+        input_ids=tree.input_ids, position_ids=tree.positions, attention_mask=tree.no_mask, tree=tree, use_cache=False
     ).last_hidden_state
     none = labels.new_full((1,), -100)
     targets = torch.cat([torch.cat([row[shared + 1 : n], none]) for row, n in zip(labels, lengths, strict=True)])

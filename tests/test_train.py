@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from callwright.faults import Fault
 from callwright.outs import write_lines
 from callwright.params import Params, check_params, read_params
-from stages import _entry, _qlora, train
+from stages import _entry, _model, _qlora, train
 from stages._tracking import Mirror
 from tests.tiny import ROOT, make_base
 
@@ -25,6 +25,13 @@ from tests.tiny import ROOT, make_base
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 on every CPU, also one with bfloat16 instructions: these tests hold numbers against each other."""
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(_model, "number_format", lambda: torch.float32)
 
 
 @pytest.fixture
@@ -135,6 +142,18 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
     for name, weight in model.named_parameters():
         if name in wanted:
             assert torch.allclose(weight.grad, wanted[name], atol=1e-5), name
+
+
+def test_in_bfloat16_the_loss_is_stocks_to_its_three_digits(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_model, "number_format", lambda: torch.bfloat16)
+    model = _qlora.load(train.BASE, params().train)
+    head = [random.Random(1).randrange(5, 40_000) for _ in range(40)]
+    rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
+    rows = [{"input_ids": head + r["input_ids"], "labels": [-100] * 40 + r["labels"]} for r in rows]
+    batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
+    ours, stock = _qlora.labelled_loss(model, dict(batch)), model(**batch).loss
+    assert ours.dtype is torch.float32
+    assert float(ours.detach()) == pytest.approx(float(stock.detach()), rel=4e-3)
 
 
 def test_a_label_right_after_the_common_beginning_is_not_lost(project: Path) -> None:
