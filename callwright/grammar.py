@@ -108,7 +108,9 @@ class _Setting:
     """What the rows of one list share."""
 
     pack: Pack
-    opening: Mapping[Language, str]
+    voice: int
+    """Which of the openings, and which of the ways to reply, to ask back and to decline: an assistant has one voice.
+    Where each row had another, a model would spend its training on guessing words that nothing tells it."""
     tools: list[PackTool]
     targets: list[PackTool]
     """Those of `tools` that requests are about: for rows about unseen tools the held-out ones."""
@@ -130,8 +132,8 @@ def _draw_setting(pack: Pack, plan: Plan, rng: Random) -> _Setting:
         rng.shuffle(tools)
         targets = [tool for tool in tools if tool in pool]
         if any(tool.missing for tool in targets):
-            opening = {each: rng.choice(pack.system[each]) for each in Language}
-            return _Setting(pack, opening, tools, targets, [tool for tool in pool if tool not in tools])
+            voice = rng.randrange(max(len(pack.system[each]) for each in Language))
+            return _Setting(pack, voice, tools, targets, [tool for tool in pool if tool not in tools])
     raise Fault(
         f"packs/{pack.pack}.yaml: hardly any of its {'held-out' if plan.unseen else 'other'} tools has `missing`; "
         "add it to some, for rows of the category missing"
@@ -163,7 +165,7 @@ class _Writer:
             Category.NO_TOOL: self._no_tool,
             Category.FULL_LOOP: self._full_loop,
         }[category]()
-        system = System(self.setting.opening[self.language])
+        system = System(self._voiced(self.pack.system[self.language]))
         offered = tuple(tool.offered(self.language) for tool in self.setting.tools)
         source = {"pack": self.pack.pack, "generator": "grammar", "seed": self.plan.seed, "values": self.values}
         return Example(row_id, self.language, category, self.plan.split, offered, (system, *turns), source)
@@ -190,7 +192,7 @@ class _Writer:
         tool = self.rng.choice([tool for tool in self.setting.targets if tool.missing])
         missing: Missing = tool.missing[self.rng.choice(sorted(tool.missing))][self.language]
         asked = self._fill(tool, self._pick(missing))
-        question = self.rng.choice(missing.questions)
+        question = self._voiced(missing.questions)
         return [User(asked.text), Reply(_put(question, asked.said), asks=tuple(missing.words))]
 
     def _no_tool(self) -> list[Message]:
@@ -198,7 +200,7 @@ class _Writer:
         if kind == "chat":
             said, answer = self.rng.choice(self.pack.chat[self.language].of(self.plan.test))
             return [User(said), Reply(answer)]
-        decline = Reply(self._pick(self.pack.declines))
+        decline = Reply(self._voiced(self._half(self.pack.declines)))
         if kind == "unsupported" or not self.setting.absent:
             return [User(self._pick(self.pack.unsupported)), decline]
         tool = self.rng.choice(self.setting.absent)
@@ -213,15 +215,21 @@ class _Writer:
                 world.put(tool.given.table, self._given(tool.given, asked.values))
             content = world.run(call)
         result = {name: _shown(value) for name, value in json.loads(content).items()}
-        reply = self._pick(tool.replies)
+        reply = self._voiced(self._half(tool.replies))
         facts = tuple(result[name] for name in dict.fromkeys(PLACEHOLDER.findall(reply)))
         return [User(asked.text), Calls((call,)), Result(tool.name, content, facts), Reply(_put(reply, result))]
 
     # Values
 
     def _pick(self, texts: Any) -> str:
+        return self.rng.choice(self._half(texts))
+
+    def _half(self, texts: Any) -> list[str]:
         halves: Halves = texts if isinstance(texts, Halves) else texts[self.language]
-        return self.rng.choice(halves.of(self.plan.test))
+        return halves.of(self.plan.test)
+
+    def _voiced(self, texts: Sequence[str]) -> str:
+        return texts[self.setting.voice % len(texts)]
 
     def _fill(self, tool: PackTool, text: str) -> _Filled:
         held = set(PLACEHOLDER.findall(text))

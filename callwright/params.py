@@ -46,12 +46,6 @@ class Exam(Section):
     seed: int
 
 
-class Exams(Section):
-    dev: Exam
-    test: Exam
-    unseen: Exam
-
-
 class Range(Section):
     min: Annotated[int, Field(ge=2)]  # two calls in one turn need two tools
     max: Count
@@ -79,6 +73,13 @@ class Categories(Section):
 
     def shares(self) -> dict[Category, float]:
         return {Category(name): share for name, share in self.model_dump().items()}
+
+
+class Exams(Section):
+    categories: Categories
+    dev: Exam
+    test: Exam
+    unseen: Exam
 
 
 class Generate(Section):

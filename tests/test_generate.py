@@ -20,7 +20,7 @@ from callwright.outs import read_lines
 from callwright.pack_shape import PLACEHOLDER
 from callwright.packs import Pack, read_packs
 from callwright.params import Generate, Range, read_params
-from callwright.records import Calls, Category, Example, Language, Reply, Result, Split, read_example
+from callwright.records import Calls, Category, Example, Language, Reply, Result, Split, System, read_example
 from callwright.speech import plain
 from stages import generate as stage
 from stages.generate import generate
@@ -86,7 +86,13 @@ def test_the_same_params_give_the_same_bytes_whatever_the_process_hashes(generat
 
 
 def test_the_exam_stays_the_same_when_rows_and_seed_of_training_change(rows: Rows) -> None:
-    for params in (changed(rows=700), changed(seed=8), changed(rows=50, rows_per_tool_list=1)):
+    shares = PARAMS.categories.model_copy(update={"single": 0.2, "parallel": 0.24})
+    for params in (
+        changed(rows=700),
+        changed(seed=8),
+        changed(rows=50, rows_per_tool_list=1),
+        changed(categories=shares),
+    ):
         other = generate(PACKS, params)
         assert other[Split.TEST] == rows[Split.TEST]
         assert other[Split.DEV] == rows[Split.DEV]
@@ -128,21 +134,23 @@ def test_splits_and_ids_say_what_they_are(rows: Rows) -> None:
 
 
 def test_languages_and_categories_have_the_shares_asked_for(rows: Rows) -> None:
+    """Of training, and of the exam, whose shares are its own."""
     unseen = [row for row in rows[Split.TEST] if is_unseen(row)]
     seen = [row for row in rows[Split.TEST] if not is_unseen(row)]
     for found in (rows[Split.TRAIN], rows[Split.DEV], seen, unseen):
         zh = sum(row.language is Language.ZH_TW for row in found) / len(found)
         assert zh == pytest.approx(PARAMS.zh_tw_share, abs=5 / len(found))
         counts = Counter(row.category for row in found)
-        for category, share in PARAMS.categories.shares().items():
+        shares = PARAMS.categories if found is rows[Split.TRAIN] else PARAMS.exam.categories
+        for category, share in shares.shares().items():
             assert counts[category] / len(found) == pytest.approx(share, abs=2 / len(found)), category
 
 
 def test_the_shares_of_the_default_are_those_of_the_issue() -> None:
-    shares = PARAMS.categories.shares()
     assert 0.4 <= PARAMS.zh_tw_share <= 0.6
-    assert shares[Category.SINGLE] <= 0.4
-    assert all(share >= 0.1 for share in shares.values())
+    for shares in (PARAMS.categories.shares(), PARAMS.exam.categories.shares()):
+        assert shares[Category.SINGLE] <= 0.4
+        assert all(share >= 0.1 for share in shares.values())
 
 
 def test_three_to_six_tools_are_offered_each_once(rows: Rows) -> None:
@@ -203,6 +211,21 @@ def test_rows_after_one_another_share_their_list_of_tools(rows: Rows) -> None:
     assert len(exam) > 0.9 * len(rows[Split.TEST])
 
 
+def test_an_assistant_has_one_voice(rows: Rows) -> None:
+    """Under one opening all refusals are in the same words."""
+    said: dict[tuple[str, str], set[str]] = {}
+    declines = {text for pack in PACKS for language in Language for text in pack.declines[language].train}
+    for row in rows[Split.TRAIN]:
+        last = row.messages[-1]
+        if isinstance(last, Reply) and last.content in declines:
+            opening = row.messages[0]
+            assert isinstance(opening, System)
+            said.setdefault((row.language, opening.content), set()).add(last.content)
+    assert len(said) >= 4
+    assert all(len(texts) == 1 for texts in said.values())
+    assert len({text for texts in said.values() for text in texts}) >= 4
+
+
 # The exam and training
 
 
@@ -217,11 +240,13 @@ def test_held_out_tools_are_offered_in_their_own_test_rows_only(rows: Rows) -> N
         assert is_unseen(row) == ("-unseen-" in row.id)
 
 
-def test_training_sees_twelve_tools_and_three_more_are_held_out(rows: Rows) -> None:
-    called = Counter(call.tool for row in rows[Split.TRAIN] for call in row.calls)
-    assert len(called) >= 12
-    unseen = Counter(call.tool for row in rows[Split.TEST] for call in row.calls if call.tool not in called)
-    assert set(unseen) == set(PARAMS.held_out_tools)
+def test_the_pack_has_twelve_tools_and_all_are_asked_about_those_held_out_in_the_test_only(rows: Rows) -> None:
+    called = {call.tool for row in rows[Split.TRAIN] for call in row.calls}
+    unseen = {call.tool for row in rows[Split.TEST] for call in row.calls} - called
+    assert called | unseen == {tool.name for pack in PACKS for tool in pack.tools}
+    assert len(called | unseen) >= 12
+    assert {"query_database", "add_calendar_event"} < called
+    assert unseen == set(PARAMS.held_out_tools)
     assert len(unseen) >= 3
 
 
@@ -302,7 +327,7 @@ def test_held_out_tools_that_cannot_be_are_a_sentence(params: Generate, sentence
 
 def few(**more: Any) -> Generate:
     """So few rows of each split that the small pack can phrase them."""
-    exam = {name: exam.model_copy(update={"rows": 4}) for name, exam in PARAMS.exam}
+    exam = {name: getattr(PARAMS.exam, name).model_copy(update={"rows": 4}) for name in ("dev", "test", "unseen")}
     offered = {"tools_offered": Range(min=2, max=3), "rows": 6}
     return changed(**offered, **more, exam=PARAMS.exam.model_copy(update=exam))
 
