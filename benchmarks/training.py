@@ -1,6 +1,6 @@
 """Tokens a second of a training step: ours beside the stock loss of transformers, on the same batches of our own rows.
 
-Both sides have the same model (NF4 values held dense, LoRA on all linear layers) and take turns; losses are compared.
+Both sides have an equal model (NF4 values held dense, LoRA on all linear layers) and take turns; losses are compared.
 Not covered: TRL with the 4-bit layers themselves, which is slower still, and other trainers.
 """
 
@@ -25,13 +25,14 @@ def measure() -> Iterator[str]:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from callwright.params import read_params
-    from stages import _qlora
+    from stages import _fused, _qlora
 
     params = read_params().train
-    model = _qlora.load(BASE, params).train()
+    models = {name: _qlora.load(BASE, params).train() for name in ("stock", "ours")}
+    _fused.speed_up(models["ours"])
     rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
     planned = _qlora.order([row["input_ids"] for row in rows], params.batch_size, 1, params.seed)
-    collate = DataCollatorForLanguageModeling(pad_token_id=model.config.pad_token_id)
+    collate = DataCollatorForLanguageModeling(pad_token_id=models["ours"].config.pad_token_id)
     size = params.batch_size
     batches = [
         collate([{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned[k * size : (k + 1) * size]])
@@ -39,17 +40,17 @@ def measure() -> Iterator[str]:
     ]
 
     def stock(batch: dict[str, Any]) -> Any:
-        return model(**batch, use_cache=False).loss
+        return models["stock"](**batch, use_cache=False).loss
 
     def ours(batch: dict[str, Any]) -> Any:
-        return _qlora.labelled_loss(model, batch)
+        return _qlora.labelled_loss(models["ours"], batch)
 
     times: dict[str, list[float]] = {"stock": [], "ours": []}
     apart = 0.0
     for turn in range(ROUNDS + 1):
         losses = {}
         for name, loss in (("stock", stock), ("ours", ours)):
-            seconds, losses[name] = _steps(loss, batches, model)
+            seconds, losses[name] = _steps(loss, batches, models[name])
             if turn:  # the first round touches the memory
                 times[name].append(seconds)
         apart = max(apart, *(abs(a - b) for a, b in zip(losses["stock"], losses["ours"], strict=True)))

@@ -32,7 +32,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.params import Quantization, Train
-from stages import _model, _tree
+from stages import _fused, _model, _tree
 
 SHARED = 32
 """Tokens from which rows count as beginning alike: less is not worth a mask of its own."""
@@ -253,6 +253,8 @@ def fine_tune(
         callbacks=[Steps(watch, stop)],
     )
     trainer.pop_callback(_printer(trainer))
+    if not torch.cuda.is_available():
+        _fused.speed_up(model)
     refuse_repacked(model)
     checkpoint = last_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

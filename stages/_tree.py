@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -63,6 +62,25 @@ class Tree:
             (rows.flatten() > 0).nonzero()[:, 0].to(ids.device),
         )
 
+    def rests(self, sequence: torch.Tensor) -> torch.Tensor:
+        """(heads, tokens, size) -> (heads, rows, longest rest, size)."""
+        return sequence.index_select(1, self.rows.flatten()).view(len(sequence), *self.rows.shape, -1)
+
+    def spread(self, sequence: torch.Tensor) -> torch.Tensor:
+        """As `rests`, with zeros where a row is filled up."""
+        spread = sequence.new_zeros(len(sequence), self.rows.numel(), sequence.shape[-1])
+        spread[:, self.filled] = sequence[:, self.shared :]
+        return spread.view(len(sequence), *self.rows.shape, -1)
+
+    def flat(self, rests: torch.Tensor) -> torch.Tensor:
+        """(heads, rows, longest rest, size) -> (heads, tokens of the rests, size)."""
+        return rests.reshape(len(rests), -1, rests.shape[-1]).index_select(1, self.filled)
+
+    def with_shared(self, sequence: torch.Tensor) -> torch.Tensor:
+        """(groups, tokens, size) -> (groups x rows, common beginning and longest rest, size)."""
+        common = sequence[:, None, : self.shared].expand(-1, len(self.rows), -1, -1)
+        return torch.cat([common, self.rests(sequence)], dim=2).flatten(0, 1)
+
 
 def attention(
     module: torch.nn.Module,
@@ -80,31 +98,84 @@ def attention(
             module, query, key, value, attention_mask, scaling=scaling, **more
         )
         return out
-    scale, shared = query.shape[-1] ** -0.5 if scaling is None else scaling, tree.shared
-    first = functional.scaled_dot_product_attention(
-        query[:, :, :shared], key[:, :, :shared], value[:, :, :shared], is_causal=True, scale=scale, enable_gqa=True
-    )
-    rest = _rests(query[0] * scale, key[0], value[0], tree)
-    return torch.cat([first, rest[None]], dim=2).transpose(1, 2).contiguous(), None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    found: torch.Tensor = cast(Any, _Attention).apply(query[0], key[0], value[0], scale, tree)
+    return found.transpose(0, 1)[None], None
 
 
-def _rests(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, tree: Tree) -> torch.Tensor:
-    """Attention of all rests to the common beginning and to themselves; (heads, tokens of rests, size)."""
-    heads, groups, size, shared = query.shape[0], key.shape[0], query.shape[-1], tree.shared  # groups: key heads
+class _Attention(torch.autograd.Function):
+    """Query (heads, tokens, size), key and value (groups, tokens, size) of a tree -> (heads, tokens, size).
+
+    In two blocks: the common beginning, and the rests, each with the keys of the common beginning before its own.
+    Scores are made and normalised in float32: rounded to bfloat16 they would move the loss by a hundredth.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, tree: Tree
+    ) -> torch.Tensor:
+        groups, shared = len(key), tree.shared
+        first = [_stack(query[:, None, :shared], groups), key[:, :shared], value[:, :shared]]
+        rests = [_stack(tree.rests(query), groups), tree.with_shared(key), tree.with_shared(value)]
+        for block in (first, rests):
+            block.append(_weights(block[0], block[1], scale, len(query) // groups))
+        found = [torch.bmm(block[3], block[2]) for block in (first, rests)]
+        ctx.save_for_backward(*first, *rests)
+        ctx.scale, ctx.tree, ctx.groups = scale, tree, groups
+        return _joined(found[0], found[1], tree, groups)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        tree, groups, shared = ctx.tree, ctx.groups, ctx.tree.shared
+        first = _gradients(_stack(grad[:, None, :shared], groups), *ctx.saved_tensors[:4], scale=ctx.scale)
+        rests = _gradients(_stack(tree.spread(grad), groups), *ctx.saved_tensors[4:], scale=ctx.scale)
+        found = [_joined(first[0], rests[0], tree, groups)]
+        for common, own in zip(first[1:], rests[1:], strict=True):
+            rows = own.view(groups, -1, *own.shape[1:])
+            found.append(torch.cat([common + rows[:, :, :shared].sum(1), tree.flat(rows[:, :, shared:])], dim=1))
+        return *found, None, None
+
+
+def _stack(heads: torch.Tensor, groups: int) -> torch.Tensor:
+    """(heads, rows, tokens, size) -> (groups x rows, heads of a group x tokens, size)."""
+    _, rows, tokens, size = heads.shape
+    return heads.view(groups, -1, rows, tokens, size).transpose(1, 2).reshape(groups * rows, -1, size)
+
+
+def _joined(first: torch.Tensor, rests: torch.Tensor, tree: Tree, groups: int) -> torch.Tensor:
+    """What `_stack` made of both blocks, as one sequence again: (heads, tokens, size)."""
     rows, longest = tree.rows.shape
-    places, alike = tree.rows.flatten(), heads // groups
-    asking = query.index_select(1, places).view(groups, alike, rows, longest, size).transpose(1, 2)
-    asking = asking.reshape(groups * rows, alike * longest, size)
-    own_key, own_value = (part.index_select(1, places).reshape(groups * rows, longest, size) for part in (key, value))
-    to_shared = torch.bmm(asking.view(groups, -1, size), key[:, :shared].transpose(1, 2))
-    later = torch.ones(longest, longest, dtype=torch.bool, device=query.device).triu(1).repeat(alike, 1)
-    to_own = torch.bmm(asking, own_key.transpose(1, 2)).masked_fill_(later, float("-inf"))
-    scores = torch.cat([to_shared.view(groups * rows, alike * longest, shared), to_own], dim=-1)
-    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-    on_shared, on_own = weights[..., :shared], weights[..., shared:]
-    found = torch.bmm(on_shared.reshape(groups, -1, shared), value[:, :shared]).view(asking.shape)
-    found = (found + torch.bmm(on_own, own_value)).view(groups, rows, alike, longest, size)
-    return found.transpose(1, 2).reshape(heads, rows * longest, size).index_select(1, tree.filled)
+    size = first.shape[-1]
+    own = rests.view(groups, rows, -1, longest, size).transpose(1, 2).reshape(-1, rows, longest, size)
+    return torch.cat([first.view(-1, tree.shared, size), tree.flat(own)], dim=1)
+
+
+def _weights(asking: torch.Tensor, keys: torch.Tensor, scale: float, alike: int) -> torch.Tensor:
+    """How much each query takes of each key. The last keys are the queries' own, and none sees a later one."""
+    scores = torch.bmm(asking.float() * scale, keys.float().transpose(1, 2))
+    own = asking.shape[1] // alike
+    later = torch.ones(own, own, dtype=torch.bool, device=scores.device).triu(1).repeat(alike, 1)
+    scores[:, :, -own:].masked_fill_(later, float("-inf"))
+    return scores.softmax(-1).to(keys.dtype)
+
+
+def _gradients(
+    grad: torch.Tensor,
+    asking: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    weights: torch.Tensor,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of the queries, keys and values of a block."""
+    of_weights = torch.bmm(grad, values.transpose(1, 2))
+    softmax_backward = torch.ops.aten._softmax_backward_data  # noqa: SLF001 - an ATen operator
+    of_scores = softmax_backward(of_weights, weights, -1, weights.dtype).mul_(scale)
+    return (
+        torch.bmm(of_scores, keys),
+        torch.bmm(of_scores.transpose(1, 2), asking),
+        torch.bmm(weights.transpose(1, 2), grad),
+    )
 
 
 AttentionInterface.register(ATTENTION, attention)

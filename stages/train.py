@@ -34,7 +34,7 @@ from stages._tracking import Mirror
 
 NATIVE, BASE = Path("data/formatted/native"), Path("models/base")
 ADAPTER, REPORT, WORK = Path("models/adapter"), Path("reports/train"), Path("checkpoints")
-CODE = ("stages/train.py", "stages/_qlora.py", "stages/_tree.py", "stages/_model.py")
+CODE = ("stages/train.py", "stages/_qlora.py", "stages/_fused.py", "stages/_tree.py", "stages/_model.py")
 
 
 def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:

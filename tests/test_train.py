@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from callwright.faults import Fault
 from callwright.outs import write_lines
 from callwright.params import Params, check_params, read_params
-from stages import _entry, _model, _qlora, train
+from stages import _entry, _fused, _model, _qlora, train
 from stages._tracking import Mirror
 from tests.tiny import ROOT, make_base
 
@@ -135,6 +135,7 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
     stock.backward()
     wanted = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
     model.zero_grad()
+    _fused.speed_up(model)
     ours: Any = _qlora.labelled_loss(model, dict(batch))
     ours.backward()
     assert float(ours.detach()) == pytest.approx(float(stock.detach()), rel=1e-5)
