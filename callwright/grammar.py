@@ -17,8 +17,8 @@ from typing import Any
 
 from callwright.backend import World
 from callwright.faults import Fault
-from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical
-from callwright.pack_shape import PLACEHOLDER, Given, Halves, Missing, Pack, PackTool
+from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical, read
+from callwright.pack_shape import PLACEHOLDER, Given, Halves, Missing, Pack, PackTool, Slot
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, Split, System, User
 from callwright.saying import say_list, say_moment, say_number
 from callwright.speech import numbers, plain
@@ -261,7 +261,7 @@ class _Writer:
             number = rng.randrange(slot.number.min, slot.number.max + 1, slot.number.step)
             return str(number) if slot.digits else say_number(number, self.language, rng), number
         if slot.moment:
-            moment = _moment(slot.moment, rng)
+            moment = _moment(slot, rng)
             return say_moment(moment, self.language, rng), canonical(moment)
         if slot.list:
             chosen: dict[str, Any] = {}
@@ -273,15 +273,28 @@ class _Writer:
         return word.say, word.value
 
 
-def _moment(kind: str, rng: Random) -> Moment:
-    at = time(rng.randint(8, 20), rng.choice([0, 0, 0, 0, 0, 0, 30, 30, 30, 15, 45]))
-    if kind == "time":
+def _moment(slot: Slot, rng: Random) -> Moment:
+    at = _time(slot, rng)
+    if slot.moment == "time":
         return AtTime(at)
-    if kind == "date-time":
-        if rng.random() < 0.12:
-            return InMinutes(rng.choice([10, 15, 20, 30, 40, 45, 50, 60, 120, 180, 240, 300]))
-        return OnDay(_day(rng), at)
-    return OnDay(_day(rng))
+    if slot.moment == "date-time" and not slot.days and rng.random() < 0.12:
+        return InMinutes(rng.choice([10, 15, 20, 30, 40, 45, 50, 60, 120, 180, 240, 300]))
+    day = _named_day(slot.days, rng) if slot.days else _day(rng)
+    return OnDay(day, at if slot.moment == "date-time" else None)
+
+
+def _time(slot: Slot, rng: Random) -> time:
+    if slot.times:
+        named = read(rng.choice(slot.times))
+        assert isinstance(named, AtTime)  # noqa: S101 - the pack was checked when it was read
+        return named.time
+    return time(rng.randint(8, 20), rng.choice([0, 0, 0, 0, 0, 0, 30, 30, 30, 15, 45]))
+
+
+def _named_day(days: Sequence[str], rng: Random) -> Day:
+    named = read(rng.choice(days))
+    assert isinstance(named, OnDay)  # noqa: S101 - likewise
+    return named.day
 
 
 def _day(rng: Random) -> Day:

@@ -8,15 +8,33 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from callwright.moments import is_moment
+from callwright.moments import AtTime, OnDay, canonical, is_moment, read
 from callwright.records import Language, Tool
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Scalar = str | int | float | bool
+
+
+def _day(text: str) -> str:
+    found = read(text)
+    if not isinstance(found, OnDay) or found.time or canonical(found) != text:
+        raise ValueError(f"{text!r} is no day as the grammar of moments writes it (today, in 3 days, next monday, …)")
+    return text
+
+
+def _time(text: str) -> str:
+    found = read(text)
+    if not isinstance(found, AtTime) or canonical(found) != text:
+        raise ValueError(f"{text!r} is no time of day; write it in quotes as HH:MM, 24 hours")
+    return text
+
+
+Days = Annotated[list[Annotated[str, AfterValidator(_day)]], Field(min_length=1)]
+Times = Annotated[list[Annotated[str, AfterValidator(_time)]], Field(min_length=1)]
 Identifier = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
@@ -118,6 +136,10 @@ class Slot(Part):
     number: Steps | None = None
     digits: bool = False
     moment: Literal["date-time", "date", "time"] | None = None
+    days: Days | None = None
+    """The days a moment may fall on, in the grammar of moments; left out: any that people usually say."""
+    times: Times | None = None
+    """The times of day, HH:MM; likewise."""
     list: str | None = None
     min: Annotated[int, Field(ge=1)] = 1
     max: Annotated[int, Field(ge=1)] = 3
@@ -128,6 +150,8 @@ class Slot(Part):
         kinds = [words, self.number is not None, self.moment is not None, self.list is not None]
         if sum(kinds) != 1:
             raise ValueError("a slot is one of: words (any, or zh-TW and en), number, moment, list")
+        if (self.days and self.moment not in ("date-time", "date")) or (self.times and self.moment in (None, "date")):
+            raise ValueError("days belong to a moment that is a date-time or a date, times to a date-time or a time")
         if self.min > self.max:
             raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
         return self

@@ -127,8 +127,8 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         tree, groups, shared = ctx.tree, ctx.groups, ctx.tree.shared
-        first = _gradients(_stack(grad[:, None, :shared], groups), *ctx.saved_tensors[:4], scale=ctx.scale)
-        rests = _gradients(_stack(tree.spread(grad), groups), *ctx.saved_tensors[4:], scale=ctx.scale)
+        first = _gradients(_stack(grad[:, None, :shared], groups), ctx.saved_tensors[:4], ctx.scale)
+        rests = _gradients(_stack(tree.spread(grad), groups), ctx.saved_tensors[4:], ctx.scale)
         found = [_joined(first[0], rests[0], tree, groups)]
         for common, own in zip(first[1:], rests[1:], strict=True):
             rows = own.view(groups, -1, *own.shape[1:])
@@ -160,14 +160,10 @@ def _weights(asking: torch.Tensor, keys: torch.Tensor, scale: float, alike: int)
 
 
 def _gradients(
-    grad: torch.Tensor,
-    asking: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    weights: torch.Tensor,
-    scale: float,
+    grad: torch.Tensor, block: Sequence[torch.Tensor], scale: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Of the queries, keys and values of a block."""
+    asking, keys, values, weights = block
     of_weights = torch.bmm(grad, values.transpose(1, 2))
     softmax_backward = torch.ops.aten._softmax_backward_data  # noqa: SLF001 - an ATen operator
     of_scores = softmax_backward(of_weights, weights, -1, weights.dtype).mul_(scale)

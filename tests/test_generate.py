@@ -71,6 +71,25 @@ def all_rows(rows: Rows) -> Iterable[Example]:
     return (row for split in rows.values() for row in split)
 
 
+# Values
+
+
+def test_a_moment_keeps_to_the_days_and_times_of_its_slot(rows: Rows) -> None:
+    slot = PACKS[0].slots["when"]
+    assert slot.days
+    assert slot.times
+    moments = [
+        call.params["start_time"]
+        for row in rows[Split.TRAIN]
+        for message in row.messages
+        if isinstance(message, Calls)
+        for call in message.calls
+        if "start_time" in call.params
+    ]
+    assert {moment[-5:] for moment in moments} == set(slot.times)
+    assert {moment[:-6] for moment in moments} == set(slot.days)
+
+
 # Same seed, same bytes
 
 

@@ -262,6 +262,26 @@ FAULTS: list[tuple[list[Change], str, str]] = [
         "slots.copies.number is wrong: min is 10 and max is 9; min is at most max",
     ),
     (
+        [("slots.due_date.days", ["today", "next moon"])],
+        "slots.due_date.days.1",
+        "'next moon' is no day as the grammar of moments writes it (today, in 3 days, next monday, …)",
+    ),
+    (
+        [("slots.due_date.days", ["in 1 day"])],
+        "slots.due_date.days.0",
+        "'in 1 day' is no day as the grammar of moments writes it (today, in 3 days, next monday, …)",
+    ),
+    (
+        [("slots.due_date", {"moment": "time", "times": ["3pm"]})],
+        "slots.due_date.times.0",
+        "'3pm' is no time of day; write it in quotes as HH:MM, 24 hours",
+    ),
+    (
+        [("slots.due_date.times", ["15:00"])],
+        "slots.due_date",
+        "days belong to a moment that is a date-time or a date, times to a date-time or a time",
+    ),
+    (
         [("slots.shelf.any", [True])],
         "slots.shelf.any",
         "is wrong: a truth value is not said as it is written; write {say: …, value: true}",
