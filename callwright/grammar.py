@@ -239,7 +239,7 @@ class _Writer:
             if param in held:
                 said[param], values[param] = self._value(tool.slot_of(param))
         for param, value in values.items():  # 「下週一十七個人」 says neither 一 nor 十七: there, digits
-            if type(value) is int and value not in numbers(_put(text, said)):
+            if self.pack.slots[tool.slot_of(param)].number and value not in numbers(_put(text, said)):
                 said[param] = str(value)
         self.values.append(values)
         return _Filled(" ".join(_put(text, said).split()), said, values)

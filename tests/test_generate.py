@@ -90,6 +90,14 @@ def test_a_moment_keeps_to_the_days_and_times_of_its_slot(rows: Rows) -> None:
     assert {moment[:-6] for moment in moments} == set(slot.days)
 
 
+def test_a_length_of_time_keeps_its_unit(rows: Rows) -> None:
+    for row in all_rows(rows):
+        for message in row.messages:
+            for call in message.calls if isinstance(message, Calls) else ():
+                if "duration_minutes" in call.params:
+                    assert re.search("小時|分鐘|hour|minutes", row.request), row.request
+
+
 # Same seed, same bytes
 
 
@@ -105,7 +113,8 @@ def test_the_same_params_give_the_same_bytes_whatever_the_process_hashes(generat
 
 
 def test_the_exam_stays_the_same_when_rows_and_seed_of_training_change(rows: Rows) -> None:
-    shares = PARAMS.categories.model_copy(update={"single": 0.2, "parallel": 0.24})
+    moved = PARAMS.categories.single - 0.2
+    shares = PARAMS.categories.model_copy(update={"single": 0.2, "parallel": PARAMS.categories.parallel + moved})
     for params in (
         changed(rows=700),
         changed(seed=8),
