@@ -262,7 +262,7 @@ class _Writer:
             return str(number) if slot.digits else say_number(number, self.language, rng), number
         if slot.moment:
             moment = _moment(slot, rng)
-            return say_moment(moment, self.language, rng), canonical(moment)
+            return say_moment(moment, self.language, rng, slot.spoken), canonical(moment)
         if slot.list:
             chosen: dict[str, Any] = {}
             for _ in range(rng.randint(slot.min, slot.max)):

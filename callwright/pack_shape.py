@@ -140,6 +140,8 @@ class Slot(Part):
     """The days a moment may fall on, in the grammar of moments; left out: any that people usually say."""
     times: Times | None = None
     """The times of day, HH:MM; likewise."""
+    spoken: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Share of times that are said as people say them (下午三點, 3 pm); the others are written 15:00."""
     list: str | None = None
     min: Annotated[int, Field(ge=1)] = 1
     max: Annotated[int, Field(ge=1)] = 3

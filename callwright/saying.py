@@ -58,19 +58,25 @@ def say_list(said: list[str], language: Language, rng: Random) -> str:
     return ("、" if zh else ", ").join(said[:-1]) + last + said[-1]
 
 
-def say_moment(moment: Moment, language: Language, rng: Random) -> str:
-    """As people say it; the choice of words is drawn from `rng`."""
+def say_moment(moment: Moment, language: Language, rng: Random, spoken: float = 0.8) -> str:
+    """As people say it, a share of the times `spoken` and the others written; what is drawn comes from `rng`."""
     zh = language is Language.ZH_TW
+
+    def clock(at: time) -> str:
+        if rng.random() >= spoken:
+            return (f" {at:%H:%M} " if rng.random() < 0.5 else f"{at:%H:%M}") if zh else f"{at:%H:%M}"
+        return _zh_time(at, rng) if zh else _en_time(at, rng)
+
     match moment:
         case InMinutes(count):
             return _zh_distance(count, rng) if zh else _en_distance(count)
         case AtTime(at):
-            return _zh_time(at, rng) if zh else _en_time(at, rng)
+            return clock(at)
         case OnDay(day, at):
             said = _zh_day(day, rng) if zh else _en_day(day, rng)
             if at is None:
                 return said
-            return said + _zh_time(at, rng) if zh else f"{said} at {_en_time(at, rng)}"
+            return said + clock(at) if zh else f"{said} at {clock(at)}"
     raise ValueError(f"{moment} is not said, it is written")
 
 
@@ -119,8 +125,6 @@ def _en_day(day: Day, rng: Random) -> str:
 
 
 def _zh_time(at: time, rng: Random) -> str:
-    if rng.random() < 0.2:
-        return f" {at:%H:%M} " if rng.random() < 0.5 else f"{at:%H:%M}"
     hour = at.hour % 12 or 12
     part = next(name for until, name in _ZH_PARTS if at.hour < until)
     said = f"{part}{_zh_or_digits(hour, rng)}點"
@@ -133,8 +137,6 @@ def _en_time(at: time, rng: Random) -> str:
     hour, half = at.hour % 12 or 12, "am" if at.hour < 12 else "pm"
     if at == time(12) and rng.random() < 0.5:
         return "noon"
-    if rng.random() < 0.15:
-        return f"{at:%H:%M}"
     gap = rng.choice([" ", ""])
     return f"{hour}:{at:%M}{gap}{half}" if at.minute else f"{hour}{gap}{half}"
 

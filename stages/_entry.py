@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ class Interrupted(BaseException):
 
 def run(main: Callable[[], None]) -> None:
     """Call `main` and leave the process with the right exit code."""
+    # bitsandbytes warns that kernels for inference in 4 bits are missing, which no stage does on a CPU
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
