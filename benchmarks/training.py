@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 BASE, ROWS = Path("models/base"), Path("data/formatted/native/train.jsonl")
-ROUNDS, BATCHES = 3, 4
+ROUNDS, BATCHES = 3, 2
 
 
 def measure() -> Iterator[str]:

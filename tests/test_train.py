@@ -145,6 +145,15 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
             assert torch.allclose(weight.grad, wanted[name], atol=1e-5), name
 
 
+def test_a_layer_with_dropout_keeps_its_own_forward(project: Path) -> None:
+    for dropout, by_hand in ((0.1, False), (0.0, True)):
+        knobs = params(lora={"rank": 16, "alpha": 32, "dropout": dropout})
+        model = _qlora.load(train.BASE, knobs.train)
+        _fused.speed_up(model)
+        layer = model.get_base_model().model.layers[0].mlp.up_proj
+        assert ("forward" in vars(layer)) is by_hand
+
+
 def test_in_bfloat16_the_loss_is_stocks_to_its_three_digits(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_model, "number_format", lambda: torch.bfloat16)
     model = _qlora.load(train.BASE, params().train)
