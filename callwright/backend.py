@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from jsonschema import Draft202012Validator
-
 from callwright.moments import read, resolve
 from callwright.pack_shape import Contains, Pack, PackTool
 from callwright.records import Call
@@ -60,6 +58,8 @@ class World:
 
     def run(self, call: Call) -> str:
         """Run a call in one transaction; its result as JSON. `Refused` where tool, schema or SQLite do not allow it."""
+        from jsonschema import Draft202012Validator
+
         tool = next((tool for tool in self.pack.tools if tool.name == call.tool), None)
         if tool is None:
             raise Refused(f"there is no tool {call.tool!r}")

@@ -43,6 +43,8 @@ class Plan:
     """So many rows after one another have one language, opening and list of tools, as an application has one list
     for many requests; training computes what they share once a batch. A row whose list has nothing new left to ask
     for takes another list."""
+    voices: int
+    """How many ways the assistant has of opening, asking back, declining and reporting."""
     held_out: frozenset[str]
     unseen: bool = False
     """Rows about the held-out tools; otherwise they are never offered."""
@@ -132,7 +134,7 @@ def _draw_setting(pack: Pack, plan: Plan, rng: Random) -> _Setting:
         rng.shuffle(tools)
         targets = [tool for tool in tools if tool in pool]
         if any(tool.missing for tool in targets):
-            voice = rng.randrange(max(len(pack.system[each]) for each in Language))
+            voice = rng.randrange(min(plan.voices, max(len(pack.system[each]) for each in Language)))
             return _Setting(pack, voice, tools, targets, [tool for tool in pool if tool not in tools])
     raise Fault(
         f"packs/{pack.pack}.yaml: hardly any of its {'held-out' if plan.unseen else 'other'} tools has `missing`; "

@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
-
 from callwright.pack_shape import PLACEHOLDER, Contains, Halves, Missing, Missings, Pack, PackTool, Slot, Texts
 from callwright.records import Language
 from callwright.speech import plain
@@ -36,6 +34,8 @@ def check(pack: Pack) -> Placed:
 
 def _tool(pack: Pack, tool: PackTool) -> Placed:
     """Sentences here go on from `tool 'name' `."""
+    from jsonschema import Draft202012Validator, SchemaError
+
     try:
         Draft202012Validator.check_schema(tool.parameters)
     except SchemaError as error:
@@ -86,6 +86,8 @@ def _values(pack: Pack, tool: PackTool) -> Placed:
 
 def _refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | None:
     """Why the schema does not take a value of the slot."""
+    from jsonschema import Draft202012Validator
+
     if slot.list:
         if schema.get("type") != "array":
             return f"a list is not of type {schema.get('type')!r}"

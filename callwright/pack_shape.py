@@ -154,6 +154,8 @@ class Slot(Part):
             raise ValueError("a slot is one of: words (any, or zh-TW and en), number, moment, list")
         if (self.days and self.moment not in ("date-time", "date")) or (self.times and self.moment in (None, "date")):
             raise ValueError("days belong to a moment that is a date-time or a date, times to a date-time or a time")
+        if "spoken" in self.model_fields_set and self.moment not in ("date-time", "time"):
+            raise ValueError("spoken belongs to a moment that is a date-time or a time")
         if self.min > self.max:
             raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
         return self

@@ -90,6 +90,7 @@ class Generate(Section):
     categories: Categories
     tools_offered: Range
     rows_per_tool_list: Count
+    voices: Count
     held_out_tools: list[str]
     exam: Exams
 

@@ -14,13 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
-
-from jsonschema import Draft202012Validator, SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from typing import TYPE_CHECKING, Any
 
 from callwright.records import Call, Tool
+
+if TYPE_CHECKING:  # loading jsonschema takes longer than the rest of callwright; it is loaded when a schema is judged
+    from jsonschema import Draft202012Validator
 
 _CODES = {
     "additionalProperties": "unknown_param",
@@ -39,6 +38,8 @@ def tool_fault(tool: Tool) -> str | None:
 
 def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     """The first way in which a call breaks its tool's schema: a code of design §4 and a sentence, or None."""
+    from referencing.exceptions import Unresolvable
+
     if tool is None:
         return "unknown_tool", f"there is no tool {call.tool!r}"
     for name in call.params:
@@ -66,6 +67,8 @@ def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _schema_fault(text: str) -> str | None:
+    from jsonschema import Draft202012Validator, SchemaError
+
     schema = json.loads(text)
     try:
         Draft202012Validator.check_schema(schema)  # also that Python can compile its patterns
@@ -78,4 +81,7 @@ def _schema_fault(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _validator(text: str) -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
     return Draft202012Validator(json.loads(text), registry=Registry())

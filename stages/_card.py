@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from callwright.params import Quantization
 from stages._tracking import finite
 
 SLICES = (
@@ -19,6 +20,7 @@ SLICES = (
 def model_card(name: str, summary: Mapping[str, Any], metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """`facts` are the version's tags: where everything came from."""
     base = summary["base"]
+    rounded = ", rounded to NF4 as in training" if summary.get("quantization") == Quantization.NF4 else ""
     table = "\n".join(
         f"| {title} | {_share(metrics, 'base', *path)} | {_share(metrics, 'tuned', *path)} |" for title, path in SLICES
     )
@@ -51,7 +53,7 @@ on dev {summary.get("dev_loss")}.
 ## Use
 
     mlflow.artifacts.download_artifacts("models:/{name}@champion")    # this folder
-    peft.PeftModel.from_pretrained(base, folder)                      # on the base named above, not another
+    peft.PeftModel.from_pretrained(base, folder)                      # on the base named above{rounded}; not on another
 """
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from callwright.faults import Fault
+from callwright.params import Quantization
 
 if TYPE_CHECKING:
     import torch
@@ -70,26 +71,63 @@ def load(folder: Path, dtype: torch.dtype, **more: Any) -> PreTrainedModel:
     return model
 
 
+def load_nf4(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The base with its linear layers in NF4 with double quantisation, four bits a weight."""
+    from transformers import BitsAndBytesConfig
+
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    return load(folder, dtype, quantization_config=nf4)
+
+
+def dense(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A model from `load_nf4` with the same rounded values in `dtype`; it must not have run yet."""
+    refuse_repacked(model)
+    return cast("PreTrainedModel", model.dequantize().to(dtype))
+
+
+def refuse_repacked(model: torch.nn.Module) -> None:
+    """Raise where a 4-bit layer was run in eval mode on a CPU.
+
+    bitsandbytes then repacks it for inference, no gradient passes through it any more, and training says nothing.
+    """
+    for name, layer in model.named_modules():
+        state = getattr(getattr(layer, "weight", None), "quant_state", None)
+        if getattr(state, "packing_format_for_cpu", False):
+            raise Fault(
+                f"the 4-bit layer {name} was run in eval mode before training, which repacks it so that no gradient "
+                "passes; load the model afresh and do not run it before train()"
+            )
+
+
 def load_with_adapter(folder: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The base with an adapter merged into its plain weights: what is served."""
+    """The base with an adapter merged into it: what is served.
+
+    The base is rounded to NF4 if it was so in training, and kept dense: an adapter has learnt to make up for the
+    rounding too (docs/adr/0011-served-as-trained.md).
+    """
     from peft import PeftModel
 
-    check_adapter(folder, adapter)
-    merged: PreTrainedModel = PeftModel.from_pretrained(load(folder, dtype), str(adapter)).merge_and_unload()
+    rounded = check_adapter(folder, adapter).get("quantization") == Quantization.NF4
+    base = dense(load_nf4(folder, dtype), dtype) if rounded else load(folder, dtype)
+    merged: PreTrainedModel = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     return merged
 
 
-def check_adapter(folder: Path, adapter: Path) -> None:
-    """The adapter was trained on this base."""
+def check_adapter(folder: Path, adapter: Path) -> dict[str, Any]:
+    """What `callwright.json` of an adapter that was trained on this base says of it."""
     about = adapter / "callwright.json"
     if not about.is_file():
         raise Fault(
             f"{adapter} holds no callwright.json, so nobody knows which base it was trained on; dvc repro makes it"
         )
-    of_adapter = json.loads(about.read_text(encoding="utf-8"))["base"]
+    said: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+    of_adapter = said["base"]
     of_base = json.loads((folder / "callwright.json").read_text(encoding="utf-8"))
     if (of_adapter["source"], of_adapter["revision"]) != (of_base["source"], of_base["revision"]):
         raise Fault(
             f"{adapter} was trained on {of_adapter['source']} at {of_adapter['revision']}, and {folder} is "
             f"{of_base['source']} at {of_base['revision']}; dvc repro trains one for this base"
         )
+    return said

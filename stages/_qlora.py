@@ -20,8 +20,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import (
-    BitsAndBytesConfig,
-    PreTrainedModel,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -43,13 +41,9 @@ def load(folder: Path, params: Train) -> PeftModel:
     """The base of `folder`, rounded to NF4 where `params.quantization` says so, with fresh LoRA weights."""
     dtype, on_gpu = _model.number_format(), torch.cuda.is_available()
     if params.quantization is Quantization.NF4:
-        nf4 = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-        )
-        model = _model.load(folder, dtype, quantization_config=nf4)
+        model = _model.load_nf4(folder, dtype)
         if not on_gpu:
-            refuse_repacked(model)
-            model = cast(PreTrainedModel, model.dequantize().to(dtype))
+            model = _model.dense(model, dtype)
     else:
         model = _model.load(folder, dtype)
     model.config.use_cache = False
@@ -64,20 +58,6 @@ def load(folder: Path, params: Train) -> PeftModel:
     )
     torch.manual_seed(params.seed)
     return cast(PeftModel, get_peft_model(model, lora, autocast_adapter_dtype=False))
-
-
-def refuse_repacked(model: torch.nn.Module) -> None:
-    """Raise where a 4-bit layer was run in eval mode on a CPU.
-
-    bitsandbytes then repacks it for inference, no gradient passes through it any more, and training says nothing.
-    """
-    for name, layer in model.named_modules():
-        state = getattr(getattr(layer, "weight", None), "quant_state", None)
-        if getattr(state, "packing_format_for_cpu", False):
-            raise Fault(
-                f"the 4-bit layer {name} was run in eval mode before training, which repacks it so that no gradient "
-                "passes; load the model afresh and do not run it before train()"
-            )
 
 
 def keep_memory() -> None:
@@ -255,7 +235,7 @@ def fine_tune(
     trainer.pop_callback(_printer(trainer))
     if not torch.cuda.is_available():
         _fused.speed_up(model)
-    refuse_repacked(model)
+    _model.refuse_repacked(model)
     checkpoint = last_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state.global_step, steps

@@ -42,6 +42,7 @@ def plan(params: Generate, split: Split, exam: Exam, unseen: bool = False) -> Pl
         categories=(params.categories if split is Split.TRAIN else params.exam.categories).shares(),
         tools_offered=(params.tools_offered.min, params.tools_offered.max),
         rows_per_tool_list=params.rows_per_tool_list if split is Split.TRAIN else 1,
+        voices=params.voices,
         held_out=frozenset(params.held_out_tools),
         unseen=unseen,
     )

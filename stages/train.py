@@ -140,6 +140,7 @@ def summary(
     return {
         "key": key,
         "base": about,
+        "quantization": params.train.quantization,
         "steps": len(history),
         "epochs": params.train.epochs,
         "train_rows": len(rows),
@@ -210,7 +211,8 @@ def save(model: Any, summary: dict[str, Any], work: Path) -> None:
         model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; register writes the real one
         (folder / "callwright.json").write_text(
-            to_json({"base": summary["base"], "key": summary["key"]}, indent=2) + "\n", encoding="utf-8"
+            to_json({name: summary[name] for name in ("base", "quantization", "key")}, indent=2) + "\n",
+            encoding="utf-8",
         )
     with whole_folder(REPORT) as folder:
         shutil.copyfile(work / "history.jsonl", folder / "history.jsonl")

@@ -282,6 +282,11 @@ FAULTS: list[tuple[list[Change], str, str]] = [
         "days belong to a moment that is a date-time or a date, times to a date-time or a time",
     ),
     (
+        [("slots.shelf.spoken", 0.5)],
+        "slots.shelf",
+        "spoken belongs to a moment that is a date-time or a time",
+    ),
+    (
         [("slots.shelf.any", [True])],
         "slots.shelf.any",
         "is wrong: a truth value is not said as it is written; write {say: …, value: true}",

@@ -16,7 +16,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.outs import write_lines
-from callwright.params import Params, check_params, read_params
+from callwright.params import Params, Quantization, check_params, read_params
 from stages import _entry, _fused, _model, _qlora, train
 from stages._tracking import Mirror
 from tests.tiny import ROOT, make_base
@@ -97,6 +97,19 @@ def test_a_training_leaves_an_adapter_its_whole_curve_and_a_summary(project: Pat
         "down_proj",
     }
     assert not Path("models/adapter/README.md").exists()
+
+
+@pytest.mark.parametrize("quantization", list(Quantization))
+def test_what_is_served_is_what_was_trained(project: Path, quantization: Quantization) -> None:
+    """Merged into the base as it was in training: an adapter has learnt to make up for the rounding too."""
+    done = run(params(quantization=str(quantization), learning_rate=0.05), Path("work"))
+    assert done is not None
+    model, summary = done
+    train.save(model, summary, Path("work"))
+    served = _model.load_with_adapter(train.BASE, train.ADAPTER, torch.float32)
+    ids = torch.tensor([json.loads((train.NATIVE / "dev.jsonl").read_text().splitlines()[0])["input_ids"]])
+    with torch.no_grad():
+        assert torch.allclose(served(ids).logits, model.eval()(ids).logits, atol=1e-4)
 
 
 def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(
@@ -193,10 +206,10 @@ def test_a_four_bit_layer_run_in_eval_mode_before_training_raises() -> None:
 
     layer = Linear4bit(64, 64, bias=False, quant_type="nf4").to("cpu")
     layer(torch.zeros(1, 64))
-    _qlora.refuse_repacked(torch.nn.Sequential(layer))
+    _model.refuse_repacked(torch.nn.Sequential(layer))
     layer.weight.quant_state.packing_format_for_cpu = True  # what bitsandbytes sets on a CPU with avx512_bf16
     with pytest.raises(Fault, match="eval mode before training"):
-        _qlora.refuse_repacked(torch.nn.Sequential(layer))
+        _model.refuse_repacked(torch.nn.Sequential(layer))
 
 
 def test_every_row_is_trained_on_once_an_epoch_in_batches_that_begin_alike() -> None:
