@@ -86,6 +86,19 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
 
 
+def refusal(error: BaseException) -> int | None:
+    """The errno with which the disk refused, if that is what the error is about.
+
+    safetensors and tokenizers raise it as a plain exception with the number in its text; torch.save, whose writer loses
+    the number, as a RuntimeError.
+    """
+    if isinstance(error, OSError):
+        return error.errno if error.errno in REFUSALS else None
+    if isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error):
+        return errno.ENOSPC
+    return next((code for code in REFUSALS if f"(os error {code})" in str(error)), None)
+
+
 def _take_the_place(aside: Path, path: Path) -> None:
     """Put the folder `aside` where `path` is; what was there is there again if that fails."""
     if not (path.exists() or path.is_symlink()):
@@ -116,15 +129,14 @@ def _flush(file: Path) -> None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn the disk's refusals into a sentence; safetensors and tokenizers raise them as plain exceptions."""
+    """Turn the disk's refusals into a sentence."""
     try:
         yield
     except (Fault, UnicodeError):
         raise
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        number = number or next((code for code in REFUSALS if f"(os error {code})" in str(error)), None)
-        if number not in REFUSALS:
+        number = refusal(error)
+        if number is None:
             raise
         file = getattr(error, "filename", None)
         place = f"{path} could not be written" if _within(file, path) else f"{file} could not be used"

@@ -124,6 +124,7 @@ class Train(Section):
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     warmup_share: Share
     weight_decay: Annotated[float, Field(ge=0)]
+    decision_weight: Annotated[float, Field(ge=1)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     lora: Lora
     quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]

@@ -126,32 +126,55 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     """TRL's trainer, in the order given.
 
     On a CPU a batch computes its common beginning once, and only labelled positions go through the LM head. The loss is
-    that of stock TRL, which computes and scores every position of every row.
+    that of stock TRL, which computes and scores every position of every row, but that the first token of an answer
+    counts `decision_weight` times.
     """
+
+    decision_weight = 1.0
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if return_outputs or inputs["input_ids"].device.type != "cpu":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return labelled_loss(self.accelerator.unwrap_model(model), inputs, num_items_in_batch)
+        if not return_outputs and inputs["input_ids"].device.type == "cpu":
+            model = self.accelerator.unwrap_model(model)
+            return labelled_loss(model, inputs, num_items_in_batch, self.decision_weight)
+        if not return_outputs and self.decision_weight != 1:
+            return whole_loss(model, inputs, num_items_in_batch, self.decision_weight)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
 
-def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None) -> torch.Tensor:
+def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
     """Mean cross entropy over labelled positions; `count` is their number in the whole step.
 
-    `inputs` are padded on the right: input_ids, labels and attention_mask of shape (rows, tokens).
+    The first token of each answer counts `weight` times in it. `inputs` are padded on the right: input_ids, labels and
+    attention_mask of shape (rows, tokens).
     """
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
     shared = shared_tokens(inputs)
     hidden, targets = _as_a_tree(causal, inputs, shared) if shared >= SHARED else _as_rows(causal, inputs)
     chosen = targets != -100
-    logits = causal.get_output_embeddings()(hidden[chosen]).float()
-    total = functional.cross_entropy(logits, targets[chosen], reduction="sum")
-    return total / (chosen.sum() if count is None else count)
+    return _mean(causal.get_output_embeddings()(hidden[chosen]), targets, chosen, count, weight)
+
+
+def whole_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
+    """The same through the model's own forward, as a GPU computes it and as several processes need it."""
+    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
+    targets = inputs["labels"][:, 1:]
+    chosen = targets != -100
+    return _mean(logits[:, :-1][chosen], targets, chosen, count, weight)
+
+
+def _mean(logits: torch.Tensor, targets: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float) -> torch.Tensor:
+    """`logits` are those of the `chosen` targets; a target after one that is not chosen begins an answer."""
+    each = functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
+    goes_on = torch.zeros_like(chosen)
+    goes_on[..., 1:] = chosen[..., :-1]
+    weights = torch.where(goes_on[chosen], 1.0, weight)
+    whole = weights.sum() if count is None else count * weights.mean()
+    return (each * weights).sum() / whole
 
 
 def shared_tokens(inputs: dict[str, Any]) -> int:
@@ -232,6 +255,7 @@ def fine_tune(
         data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
         callbacks=[Steps(watch, stop)],
     )
+    trainer.decision_weight = params.decision_weight
     trainer.pop_callback(_printer(trainer))
     if not torch.cuda.is_available():
         _fused.speed_up(model)

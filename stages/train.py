@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from callwright.faults import Fault
-from callwright.outs import read_lines, to_json, whole_folder
+from callwright.outs import read_lines, refusal, to_json, whole_folder
 from callwright.params import Params, read_params
 from stages import _entry
 from stages._tracking import Mirror
@@ -190,6 +190,26 @@ def alone(work: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _checkpoints(work: Path) -> Iterator[None]:
+    """Say in a sentence that the disk refused a checkpoint, and leave none that is cut off."""
+    from stages._qlora import WHOLE
+
+    try:
+        yield
+    except Exception as error:
+        number = refusal(error)
+        if number is None:
+            raise
+        for cut_off in work.glob("checkpoint-*"):
+            if not (cut_off / WHOLE).exists():
+                shutil.rmtree(cut_off, ignore_errors=True)
+        raise Fault(
+            f"{work} could not be written: {os.strerror(number)}; the last whole checkpoint in it is kept. "
+            "Make room or give yourself access there, then run it again: it goes on from that"
+        ) from error
+
+
 def _pad() -> int:
     from transformers import AutoTokenizer
 
@@ -225,7 +245,8 @@ def main() -> None:
         key = key_of(params)
         work = WORK / key[:16]
         work.mkdir(parents=True, exist_ok=True)
-        done = train(params, key, work)
+        with _checkpoints(work):
+            done = train(params, key, work)
         if done is None:
             raise _entry.Interrupted
         save(*done, work)

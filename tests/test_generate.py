@@ -19,7 +19,7 @@ from callwright.faults import Fault
 from callwright.outs import read_lines
 from callwright.pack_shape import PLACEHOLDER
 from callwright.packs import Pack, read_packs
-from callwright.params import Generate, Range, read_params
+from callwright.params import Categories, Generate, Range, read_params
 from callwright.records import Calls, Category, Example, Language, Reply, Result, Split, System, read_example
 from callwright.speech import plain
 from stages import generate as stage
@@ -358,7 +358,8 @@ def few(**more: Any) -> Generate:
     """So few rows of each split that the small pack can phrase them."""
     exam = {name: getattr(PARAMS.exam, name).model_copy(update={"rows": 4}) for name in ("dev", "test", "unseen")}
     offered = {"tools_offered": Range(min=2, max=3), "rows": 6}
-    return changed(**offered, **more, exam=PARAMS.exam.model_copy(update=exam))
+    shares = Categories(single=0.5, parallel=0.2, missing=0.1, no_tool=0.1, full_loop=0.1)
+    return changed(**offered, **more, categories=shares, exam=PARAMS.exam.model_copy(update=exam))
 
 
 ASKS_WHERE = {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
+import re
+import resource
 import shutil
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -133,6 +137,30 @@ def test_a_checkpoint_that_is_not_whole_is_not_taken(tmp_path: Path) -> None:
     assert _qlora.last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
 
 
+def _main_with_room_for(size: int, project: Path) -> None:
+    """The stage in a process whose files may not grow beyond `size` bytes, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    os.chdir(project)
+    os.dup2(os.open("said", os.O_CREAT | os.O_WRONLY), 2)
+    _entry.run(train.main)
+
+
+@pytest.mark.parametrize("size", [100_000, 1_500_000])
+def test_a_disk_that_refuses_a_checkpoint_is_told_and_nothing_is_left_cut_off(project: Path, size: int) -> None:
+    """The first size refuses the adapter (safetensors), the second the optimizer's state (torch.save)."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(re.sub("checkpoint_steps: \\d+", "checkpoint_steps: 2", text), encoding="utf-8")
+    process = multiprocessing.get_context("spawn").Process(target=_main_with_room_for, args=(size, project))
+    process.start()
+    process.join(180)
+    assert process.exitcode == 2, Path("said").read_text(encoding="utf-8")
+    said = Path("said").read_text(encoding="utf-8").splitlines()[-1]
+    assert re.search(r"could not be written: .*; the last whole checkpoint in it is kept\. Make room", said), said
+    assert not Path("models/adapter").exists()
+    assert not list(Path().rglob("checkpoint-*"))
+
+
 @pytest.mark.parametrize("shared", [0, 40])
 def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, shared: int) -> None:
     model = _qlora.load(train.BASE, params().train)
@@ -156,6 +184,28 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
     for name, weight in model.named_parameters():
         if name in wanted:
             assert torch.allclose(weight.grad, wanted[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("shared", [0, 40])
+def test_the_first_token_of_an_answer_counts_as_often_as_asked(project: Path, shared: int) -> None:
+    """Held against a sum by hand; rows have one answer, and one of them two."""
+    model = _qlora.load(train.BASE, params().train)
+    head = [random.Random(1).randrange(5, 40_000) for _ in range(shared)]
+    rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
+    rows = [{"input_ids": head + r["input_ids"], "labels": [-100] * shared + r["labels"]} for r in rows]
+    rows[1]["labels"][shared + 14 : shared + 17] = [-100] * 3
+    batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
+    total, count = 0.0, 0.0
+    for one in rows:
+        logits = model(input_ids=torch.tensor([one["input_ids"]])).logits[0].detach().log_softmax(-1)
+        for i, label in enumerate(one["labels"]):
+            if label != -100:
+                weight = 4 if one["labels"][i - 1] == -100 else 1
+                total, count = total - weight * float(logits[i - 1, label]), count + weight
+    for loss in (_qlora.labelled_loss, _qlora.whole_loss):
+        assert float(loss(model, dict(batch), None, 4.0).detach()) == pytest.approx(total / count, rel=1e-5)
+        labelled = int((batch["labels"] != -100).sum())
+        assert float(loss(model, dict(batch), labelled, 4.0).detach()) == pytest.approx(total / count, rel=1e-5)
 
 
 def test_a_layer_with_dropout_keeps_its_own_forward(project: Path) -> None:
