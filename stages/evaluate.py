@@ -3,9 +3,9 @@
     python -m stages.evaluate        reads data/validated/, data/formatted/native/, models/, reports/train/
                                      leaves reports/evaluate/{metrics.json,answers.jsonl,{accuracy,decision,loss}.png}
 
-A model is asked for the last turn of each test row, greedily. The tuned model is the plain base with the adapter
-merged, as it is served. answers.jsonl holds for each model and row the raw text, what it was read as, and the verdict;
-the metrics can be computed again from it.
+A model is asked for the last turn of each test row, greedily. The tuned model is the base as it was in training with
+the adapter merged, as it is served. answers.jsonl holds for each model and row the raw text, what it was read as, and
+the verdict; the metrics can be computed again from it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import torch
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
-from callwright.outs import write_lines
+from callwright.outs import REFUSALS, refusal, write_lines
 from callwright.params import Params, Quantization, check_params, read_params
 from stages import _entry, _fused, _model, _qlora, train
 from stages._tracking import Mirror
@@ -146,12 +146,10 @@ def _main_with_room_for(size: int, project: Path) -> None:
     _entry.run(train.main)
 
 
-@pytest.mark.parametrize("size", [100_000, 1_500_000])
-def test_a_disk_that_refuses_a_checkpoint_is_told_and_nothing_is_left_cut_off(project: Path, size: int) -> None:
-    """The first size refuses the adapter (safetensors), the second the optimizer's state (torch.save)."""
+def test_a_disk_that_refuses_a_checkpoint_is_told_and_nothing_is_left_cut_off(project: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(re.sub("checkpoint_steps: \\d+", "checkpoint_steps: 2", text), encoding="utf-8")
-    process = multiprocessing.get_context("spawn").Process(target=_main_with_room_for, args=(size, project))
+    Path("params.yaml").write_text(re.sub(r"checkpoint_steps: \d+", "checkpoint_steps: 2", text), encoding="utf-8")
+    process = multiprocessing.get_context("spawn").Process(target=_main_with_room_for, args=(100_000, project))
     process.start()
     process.join(180)
     assert process.exitcode == 2, Path("said").read_text(encoding="utf-8")
@@ -159,6 +157,23 @@ def test_a_disk_that_refuses_a_checkpoint_is_told_and_nothing_is_left_cut_off(pr
     assert re.search(r"could not be written: .*; the last whole checkpoint in it is kept\. Make room", said), said
     assert not Path("models/adapter").exists()
     assert not list(Path().rglob("checkpoint-*"))
+
+
+def _save_with_room_for(size: int, folder: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        torch.save(torch.zeros(100_000), folder / "optimizer.pt")
+    except (OSError, RuntimeError) as error:
+        os._exit(refusal(error) or 255)
+
+
+def test_torchs_own_writer_names_no_reason_but_is_known(tmp_path: Path) -> None:
+    """The optimizer's state is written by torch.save, after the weights: its failure is a disk's refusal too."""
+    process = multiprocessing.get_context("spawn").Process(target=_save_with_room_for, args=(10_000, tmp_path))
+    process.start()
+    process.join(60)
+    assert process.exitcode in REFUSALS
 
 
 @pytest.mark.parametrize("shared", [0, 40])
