@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ REFUSALS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
 )
+
+_TORCH_WRITER = re.compile(r"PytorchStreamWriter failed|inline_container\.cc:\d+\] \. unexpected pos")
+"""What torch.save says where the disk took less than it was given."""
 
 
 @contextlib.contextmanager
@@ -90,11 +94,11 @@ def refusal(error: BaseException) -> int | None:
     """The errno with which the disk refused, if that is what the error is about.
 
     safetensors and tokenizers raise it as a plain exception with the number in its text; torch.save, whose writer loses
-    the number, as a RuntimeError.
+    the number, as a RuntimeError: for want of a better guess, the disk is full.
     """
     if isinstance(error, OSError):
         return error.errno if error.errno in REFUSALS else None
-    if isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error):
+    if isinstance(error, RuntimeError) and _TORCH_WRITER.search(str(error)):
         return errno.ENOSPC
     return next((code for code in REFUSALS if f"(os error {code})" in str(error)), None)
 
