@@ -198,8 +198,9 @@ def _checkpoints(work: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        number = refusal(error)
-        if number is None:
+        number, file = refusal(error), getattr(error, "filename", None)
+        elsewhere = isinstance(file, str) and not Path(file).absolute().is_relative_to(work.absolute())
+        if number is None or elsewhere:
             raise
         for cut_off in work.glob("checkpoint-*"):
             if not (cut_off / WHOLE).exists():
