@@ -21,6 +21,7 @@ from callwright.pack_shape import PLACEHOLDER
 from callwright.packs import Pack, read_packs
 from callwright.params import Categories, Generate, Range, read_params
 from callwright.records import Calls, Category, Example, Language, Reply, Result, Split, System, read_example
+from callwright.replies import asks_for
 from callwright.speech import plain
 from stages import generate as stage
 from stages.generate import generate
@@ -207,7 +208,7 @@ def test_the_calls_of_a_row_are_of_its_category_and_of_tools_it_offers(rows: Row
             case Category.MISSING:
                 assert isinstance(last, Reply)
                 assert not row.calls
-                assert any(word.casefold() in last.content.casefold() for word in last.asks)
+                assert asks_for(last.content, last.asks)
             case Category.NO_TOOL:
                 assert isinstance(last, Reply)
                 assert not row.calls
