@@ -33,6 +33,7 @@ class Tree:
     positions: torch.Tensor
     """Shape (1, tokens): the place of each token in its own row."""
     shared: int
+    """One token at least."""
     rows: torch.Tensor
     """Shape (rows, longest rest): the rest of each row as places in the sequence, filled up with the first place."""
     filled: torch.Tensor
@@ -80,6 +81,11 @@ class Tree:
         """(groups, tokens, size) -> (groups x rows, common beginning and longest rest, size)."""
         common = sequence[:, None, : self.shared].expand(-1, len(self.rows), -1, -1)
         return torch.cat([common, self.rests(sequence)], dim=2).flatten(0, 1)
+
+    def as_rows(self, sequence: torch.Tensor) -> torch.Tensor:
+        """(groups, tokens, size) -> (rows, groups, common beginning and longest rest, size)."""
+        rows = self.with_shared(sequence)
+        return rows.view(len(sequence), -1, *rows.shape[1:]).transpose(0, 1)
 
 
 def attention(

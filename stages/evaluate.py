@@ -111,47 +111,24 @@ def prompts(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def answer(model: PreTrainedModel, asked: Mapping[str, list[int]], params: Evaluate, name: str) -> dict[str, str]:
-    """Greedy answers by id, in batches of like length, each through its stop token."""
-    import torch
+    """Greedy answers by id, each up to its stop token."""
     from transformers import AutoTokenizer
 
+    from stages import _decode
+
     tokenizer = AutoTokenizer.from_pretrained(BASE)
-    stop = tokenizer.convert_tokens_to_ids(_stop())
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else stop
-    ordered = sorted(asked, key=lambda row_id: (len(asked[row_id]), row_id))
-    model.eval()
-    texts: dict[str, str] = {}
     began = told = time.monotonic()
-    for i in range(0, len(ordered), params.batch_size):
-        part = ordered[i : i + params.batch_size]
-        ids, mask = (
-            torch.tensor(rows, device=model.device) for rows in padded([asked[row_id] for row_id in part], pad)
-        )
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=params.max_new_tokens,
-                do_sample=False,
-                eos_token_id=stop,
-                pad_token_id=pad,
-            )
-        for row_id, made in zip(part, out[:, ids.shape[1] :].tolist(), strict=True):
-            texts[row_id] = tokenizer.decode(made[: made.index(stop)] if stop in made else made)
-        if (now := time.monotonic()) - told >= 10 or len(texts) == len(ordered):
+
+    def watch(done: int) -> None:
+        nonlocal told
+        if (now := time.monotonic()) - told >= 10 or done == len(asked):
             told = now
-            left = round((now - began) / len(texts) * (len(ordered) - len(texts)))
-            print(
-                f"evaluate: {name}: {len(texts)}/{len(ordered)} answers, {left // 60}:{left % 60:02d} left", flush=True
-            )
-    return texts
+            left = round((now - began) / done * (len(asked) - done))
+            print(f"evaluate: {name}: {done}/{len(asked)} answers, {left // 60}:{left % 60:02d} left", flush=True)
 
-
-def padded(prompts: Sequence[list[int]], pad: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Prompts of one width, filled on the left, and which of their tokens count."""
-    width = max(map(len, prompts))
-    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
-    return ids, [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    stop = tokenizer.convert_tokens_to_ids(stop_token())
+    made = _decode.greedy(model, list(asked.values()), stop, params.max_new_tokens, params.batch_size, watch)
+    return {row_id: tokenizer.decode(tokens) for row_id, tokens in zip(asked, made, strict=True)}
 
 
 def answer_adapter(folder: Path) -> dict[str, Any]:
@@ -178,7 +155,7 @@ def _exam() -> tuple[list[Example], dict[str, bool], dict[str, list[int]]]:
     return test, seen_rows(test, train), prompts(read_lines(NATIVE / "test.jsonl"))
 
 
-def _stop() -> str:
+def stop_token() -> str:
     stop: str = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))["stop"]
     return stop
 

@@ -111,10 +111,6 @@ def test_a_prompt_ends_right_before_the_last_assistant_turn() -> None:
     assert evaluate.prompts([loop_row, single, first, second]) == {"a": [1, 2, 3, 4, 5, 6], "b": [1], "c": [1, 2, 9]}
 
 
-def test_prompts_are_filled_on_the_left() -> None:
-    assert evaluate.padded([[1, 2, 3], [4]], pad=0) == ([[1, 2, 3], [0, 0, 4]], [[1, 1, 1], [0, 0, 1]])
-
-
 # Pictures
 
 
