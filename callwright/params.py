@@ -123,12 +123,20 @@ class Train(Section):
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     warmup_share: Share
+    decay_share: Share
     weight_decay: Annotated[float, Field(ge=0)]
     decision_weight: Annotated[float, Field(ge=1)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     lora: Lora
     quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]
     checkpoint_steps: Count
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.warmup_share + self.decay_share > 1:
+            both = f"warmup_share is {self.warmup_share:g} and decay_share {self.decay_share:g}"
+            raise ValueError(f"{both}; make them at most 1 together")
+        return self
 
 
 class Evaluate(Section):

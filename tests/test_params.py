@@ -103,6 +103,11 @@ def test_a_stage_tells_them_on_stderr_exits_with_2_and_writes_nothing(tmp_path: 
             "dev: {rows: 40, seed: 7}",
             "generate is wrong: seed, exam.dev.seed, exam.test.seed and exam.unseen.seed are [",
         ),
+        (
+            "decay_share",
+            "decay_share: 0.96",
+            "train is wrong: warmup_share is 0.05 and decay_share 0.96; make them at most 1 together",
+        ),
         ("train_as", "train_as: chatml", "format.train_as is wrong: 'chatml' is unknown; choose one of messages,"),
         ("quantization", "quantization: [nf4]", "train.quantization is wrong: ['nf4'] is unknown; choose one of nf4"),
         ("batch_size", "batch_size: 4.0", "train.batch_size is 4.0; input should be a valid integer"),
