@@ -36,7 +36,8 @@ def greedy(
 ) -> list[list[int]]:
     """The likeliest next tokens of each prompt, up to `stop` (not included) or `max_new_tokens`.
 
-    Prompts have two tokens at least. `batch_size` rows are answered at a time; `watch` is told how many are done.
+    Prompts have two tokens at least. `batch_size` rows are answered at a time; `watch` is told how many are done, the
+    first time when the first batch has been read.
     """
     model.eval()
     model.set_attn_implementation(_tree.ATTENTION)
@@ -51,6 +52,8 @@ def greedy(
             _Layer([each.layers.pop(0) for each in read], mask.shape[1], max_new_tokens) for _ in read[0].layers[:]
         ]
         cache, logits = Cache(layers=layers), torch.cat([each.logits for each in read])
+        if not done:
+            watch(done)
         while True:
             tokens = logits.argmax(-1)
             going: list[int] = []

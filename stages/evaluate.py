@@ -120,8 +120,11 @@ def answer(model: PreTrainedModel, asked: Mapping[str, list[int]], params: Evalu
     began = told = time.monotonic()
 
     def watch(done: int) -> None:
-        nonlocal told
-        if (now := time.monotonic()) - told >= 10 or done == len(asked):
+        nonlocal began, told
+        if not done:  # the first prompts are read: answers are made from now on
+            began = told = time.monotonic()
+            print(f"evaluate: {name}: prompts read, {len(asked)} to answer", flush=True)
+        elif (now := time.monotonic()) - told >= 10 or done == len(asked):
             told = now
             left = round((now - began) / done * (len(asked) - done))
             print(f"evaluate: {name}: {done}/{len(asked)} answers, {left // 60}:{left % 60:02d} left", flush=True)

@@ -62,6 +62,7 @@ def test_answers_are_those_of_transformers_for_each_prompt_alone(model: LlamaFor
     assert made == expected
     assert len(set(map(len, expected))) > 3, "answers of unlike length are wanted here"
     assert 24 in map(len, expected)
+    assert told[0] == 0
     assert told == sorted(set(told))
     assert told[-1] == len(prompts)
 

@@ -107,7 +107,8 @@ def test_a_training_leaves_an_adapter_its_whole_curve_and_a_summary(project: Pat
 def test_the_learning_rate_rises_stays_and_falls_to_zero(project: Path) -> None:
     done = run(params(warmup_share=0.2, decay_share=0.4, learning_rate=0.01), Path("work"))
     assert done is not None
-    train.save(*done, Path("work"))
+    model, summary = done
+    train.save(model, summary, Path("work"))
     rates = [json.loads(line)["learning_rate"] for line in Path("reports/train/history.jsonl").read_text().splitlines()]
     cosine = [0.01 * (1 + math.cos(math.pi * i / 4)) / 2 for i in range(1, 4)]
     assert rates == pytest.approx([0.0, 0.005, 0.01, 0.01, 0.01, 0.01, 0.01, *cosine])
