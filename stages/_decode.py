@@ -49,7 +49,8 @@ def greedy(
         lengths = torch.tensor([len(prompts[row]) for row in rows], device=model.device)
         mask = (torch.arange(int(lengths.max()), device=model.device) < lengths[:, None]).long()
         layers = [  # what was read goes layer by layer, so that it is never held twice
-            _Layer([each.layers.pop(0) for each in read], mask.shape[1], max_new_tokens) for _ in read[0].layers[:]
+            _Layer([part for each in read for part in each.layers.pop(0)], mask.shape[1], max_new_tokens)
+            for _ in read[0].layers[:]
         ]
         cache, logits = Cache(layers=layers), torch.cat([each.logits for each in read])
         if not done:
@@ -126,9 +127,9 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What a model has read: keys and values of each layer (rows, heads, tokens, size), logits of the next token."""
+    """What a model has read: keys and values of each layer by block (rows, heads, tokens, size), next logits."""
 
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    layers: list[list[tuple[torch.Tensor, torch.Tensor]]]
     logits: torch.Tensor
 
 
@@ -147,7 +148,9 @@ def _read(model: PreTrainedModel, prompts: Sequence[list[int]]) -> _Read:
         use_cache=True,
         logits_to_keep=ends.to(model.device),
     ).logits[0]
-    rows = [(tree.as_rows(layer.keys[0]), tree.as_rows(layer.values[0])) for layer in cache.layers]
+    rows = [
+        list(zip(tree.as_rows(layer.keys[0]), tree.as_rows(layer.values[0]), strict=True)) for layer in cache.layers
+    ]
     return _Read(rows, logits)
 
 
@@ -180,7 +183,7 @@ def _groups(prompts: Sequence[list[int]], size: int) -> list[list[int]]:
         begins.append(-best[1])
     groups, end = list[list[int]](), len(order)
     while end:
-        groups.append(order[begins[end] : end])
+        groups.append(sorted(order[begins[end] : end], key=lambda row: len(prompts[row])))
         end = begins[end]
     return groups[::-1]
 

@@ -153,25 +153,26 @@ def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight:
     attention_mask of shape (rows, tokens).
     """
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
-    shared = shared_tokens(inputs)
-    hidden, targets = _as_a_tree(causal, inputs, shared) if shared >= SHARED else _as_rows(causal, inputs)
-    chosen = targets != -100
-    return _mean(causal.get_output_embeddings()(hidden[chosen]), targets, chosen, count, weight)
+    shared, chosen = shared_tokens(inputs), inputs["labels"][:, 1:] != -100
+    if shared >= SHARED:
+        hidden = _as_a_tree(causal, inputs, shared, chosen)
+    else:
+        hidden = _as_rows(causal, inputs, chosen)
+    return _mean(causal.get_output_embeddings()(hidden), inputs["labels"], chosen, count, weight)
 
 
 def whole_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
     """The same through the model's own forward, as a GPU computes it and as several processes need it."""
     logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
-    targets = inputs["labels"][:, 1:]
-    chosen = targets != -100
-    return _mean(logits[:, :-1][chosen], targets, chosen, count, weight)
+    chosen = inputs["labels"][:, 1:] != -100
+    return _mean(logits[:, :-1][chosen], inputs["labels"], chosen, count, weight)
 
 
-def _mean(logits: torch.Tensor, targets: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float) -> torch.Tensor:
-    """`logits` are those of the `chosen` targets; a target after one that is not chosen begins an answer."""
-    each = functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
+def _mean(logits: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float) -> torch.Tensor:
+    """`logits` are those that foretell the `chosen` labels; one after a label not chosen begins an answer."""
+    each = functional.cross_entropy(logits.float(), labels[:, 1:][chosen], reduction="none")
     goes_on = torch.zeros_like(chosen)
-    goes_on[..., 1:] = chosen[..., :-1]
+    goes_on[:, 1:] = chosen[:, :-1]
     weights = torch.where(goes_on[chosen], 1.0, weight)
     whole = weights.sum() if count is None else count * weights.mean()
     return (each * weights).sum() / whole
@@ -186,24 +187,24 @@ def shared_tokens(inputs: dict[str, Any]) -> int:
     return max(0, int(alike.cumprod(0).sum()) - 1)
 
 
-def _as_rows(causal: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    hidden = causal.get_decoder()(
+def _as_rows(causal: Any, inputs: dict[str, Any], chosen: torch.Tensor) -> torch.Tensor:
+    """What foretells the chosen labels, row after row."""
+    hidden: torch.Tensor = causal.get_decoder()(
         input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
     ).last_hidden_state
-    return hidden[:, :-1], inputs["labels"][:, 1:]
+    return hidden[:, :-1][chosen]
 
 
-def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What follows the common beginning of all rows, one row after another."""
-    ids, labels = inputs["input_ids"], inputs["labels"]
-    lengths = [int(length) for length in inputs["attention_mask"].sum(1)]
-    tree = _tree.Tree.of(ids, lengths, shared)
-    hidden = causal.get_decoder()(
+def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int, chosen: torch.Tensor) -> torch.Tensor:
+    """The same by computing what the rows begin with once, and nothing that comes after the last label was foretold."""
+    places = torch.arange(1, chosen.shape[1] + 1, device=chosen.device)
+    lengths = (places * chosen).amax(1).clamp(min=shared + 1)
+    tree = _tree.Tree.of(inputs["input_ids"], lengths.tolist(), shared)
+    hidden: torch.Tensor = causal.get_decoder()(
         input_ids=tree.input_ids, position_ids=tree.positions, attention_mask=tree.no_mask, tree=tree, use_cache=False
     ).last_hidden_state
-    none = labels.new_full((1,), -100)
-    targets = torch.cat([torch.cat([row[shared + 1 : n], none]) for row, n in zip(labels, lengths, strict=True)])
-    return hidden[0, shared:], targets
+    computed = (places > shared) & (places <= lengths[:, None])
+    return hidden[0, shared:][chosen[computed]]
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
