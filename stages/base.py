@@ -9,12 +9,14 @@ What is not covered: GGUF files whose tokenizer transformers cannot read; change
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from callwright.faults import Fault
 from callwright.outs import to_json, whole_folder
@@ -65,16 +67,19 @@ def _wheel_file(source: Source) -> Path:
 
 def _from_gguf(path: Path, out: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # a local file: the hub is not asked about it
+    import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent,
-        gguf_file=path.name,
-        quantization_config=GgufConfig(dequantize=True),  # packed weights cannot be saved
-        dtype=torch.float32,
-    )
+    read_once = functools.cache(gguf.GGUFReader)  # transformers reads the file for tokenizer, config and weights each
+    with mock.patch.object(gguf, "GGUFReader", read_once):
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent,
+            gguf_file=path.name,
+            quantization_config=GgufConfig(dequantize=True),  # packed weights cannot be saved
+            dtype=torch.float32,
+        )
     model.config._name_or_path = ""  # noqa: SLF001 - else the saved config names a folder of this machine
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
