@@ -154,10 +154,8 @@ def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight:
     """
     causal = model.get_base_model() if isinstance(model, PeftModel) else model
     shared, chosen = shared_tokens(inputs), inputs["labels"][:, 1:] != -100
-    if shared >= SHARED:
-        hidden = _as_a_tree(causal, inputs, shared, chosen)
-    else:
-        hidden = _as_rows(causal, inputs, chosen)
+    alike = shared >= SHARED
+    hidden = _as_a_tree(causal, inputs, shared, chosen) if alike else _as_rows(causal, inputs, chosen)
     return _mean(causal.get_output_embeddings()(hidden), inputs["labels"], chosen, count, weight)
 
 

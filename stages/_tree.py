@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -25,49 +26,74 @@ from transformers.masking_utils import sdpa_mask
 ATTENTION = "callwright_tree"
 
 
-BLOCK = 12_000
+BLOCK = 8_000
 """What one more block of rows costs in attention, in pairs of a query and a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rests of neighbouring rows, which attention computes together at the length of the longest."""
+    """Neighbouring rows whose rests attention computes together, at the length of the longest."""
 
-    start: int
-    end: int
-    """Where their tokens lie in the sequence."""
-    rows: torch.Tensor
-    """Shape (rows, longest rest): each rest as places in the sequence, filled up with the first place."""
-    filled: torch.Tensor
-    """Places in `rows`, laid out flat, that hold a token, in the order of the sequence."""
+    shared: int
+    """Keys of the common beginning before the rests' own: all of it, or 0 where the block is the common beginning."""
+    rests: torch.Tensor
+    """Shape (rows, longest rest): each rest as places in the sequence, filled up with the place after the last."""
+
+    @property
+    def keys(self) -> torch.Tensor:
+        """Shape (rows, shared and longest rest): the places that each row attends to."""
+        common = torch.arange(self.shared, device=self.rests.device).expand(len(self.rests), -1)
+        return torch.cat([common, self.rests], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A tree for a number of heads: where in memory what lies, so that a gradient is fetched as a value is.
+
+    Heads lie one after another, each with a place of zeros after its last token.
+    """
+
+    queries: list[torch.Tensor]
+    """By block, in the order (groups, rows, heads of a group, longest rest)."""
+    keys: list[torch.Tensor]
+    """By block, in the order (keys' groups and values' groups, rows, shared and longest rest)."""
+    masks: list[torch.Tensor]
+    """By block, shape (heads of a group x longest rest, shared and longest rest): -inf for what comes later, else 0."""
+    from_queries: torch.Tensor
+    """Of each head's tokens, where the blocks' queries hold them, one block after another."""
+    from_keys: torch.Tensor
+    """The same of keys and values, a token of the common beginning in the first block."""
 
     @classmethod
-    def of(cls, start: int, rests: Sequence[int], device: torch.device) -> Block:
-        longest = max(rests)
-        starts = torch.tensor([start, *rests[:-1]]).cumsum(0)
-        places = torch.arange(longest)
-        rows = torch.where(places < torch.tensor(rests)[:, None], starts[:, None] + places, 0)
-        filled = rows.flatten().nonzero()[:, 0]
-        return cls(start, start + sum(rests), rows.to(device), filled.to(device))
+    def of(cls, blocks: Sequence[Block], tokens: int, heads: int, groups: int) -> _Layout:
+        device, alike, width = blocks[0].rests.device, heads // groups, tokens + 1
+        head_starts = torch.arange(heads, device=device).view(groups, 1, alike, 1) * width
+        group_starts = torch.arange(2 * groups, device=device).view(-1, 1, 1) * width
+        queries = [head_starts + block.rests[:, None] for block in blocks]
+        keys = [group_starts + block.keys for block in blocks]
+        masks = []
+        for block in blocks:
+            longest = block.rests.shape[1]
+            mask = torch.full((longest, longest), float("-inf"), device=device).triu(1)
+            masks.append(functional.pad(mask, (block.shared, 0)).repeat(alike, 1))
+        own = [(each, block.shared) for each, block in zip(keys, blocks, strict=True)]
+        return cls(
+            [each.flatten() for each in queries],
+            [each.flatten() for each in keys],
+            masks,
+            _inverse([(each, 0) for each in queries], heads, width),
+            _inverse(own, 2 * groups, width),
+        )
 
-    def rests(self, sequence: torch.Tensor) -> torch.Tensor:
-        """(heads, tokens, size) -> (heads, rows, longest rest, size)."""
-        return sequence.index_select(1, self.rows.flatten()).view(len(sequence), *self.rows.shape, -1)
 
-    def spread(self, sequence: torch.Tensor) -> torch.Tensor:
-        """As `rests`, with zeros where a row is filled up."""
-        spread = sequence.new_zeros(len(sequence), self.rows.numel(), sequence.shape[-1])
-        spread[:, self.filled] = sequence[:, self.start : self.end]
-        return spread.view(len(sequence), *self.rows.shape, -1)
-
-    def flat(self, rests: torch.Tensor) -> torch.Tensor:
-        """(heads, rows, longest rest, size) -> (heads, tokens of the rests, size)."""
-        return rests.reshape(len(rests), -1, rests.shape[-1]).index_select(1, self.filled)
-
-    def with_shared(self, sequence: torch.Tensor, shared: int) -> torch.Tensor:
-        """(groups, tokens, size) -> (groups, rows, common beginning and longest rest, size)."""
-        common = sequence[:, None, :shared].expand(-1, len(self.rows), -1, -1)
-        return torch.cat([common, self.rests(sequence)], dim=2)
+def _inverse(blocks: Sequence[tuple[torch.Tensor, int]], heads: int, width: int) -> torch.Tensor:
+    """Where the blocks, laid out one after another, hold each token; of each the first places are left out."""
+    found, start = torch.zeros(heads * width, dtype=torch.long, device=blocks[0][0].device), 0
+    for places, left_out in blocks:
+        at = torch.arange(start, start + places.numel(), device=found.device).view(places.shape)
+        found[places[..., left_out:].flatten()] = at[..., left_out:].flatten()
+        start += places.numel()
+    return found.view(heads, width)[:, :-1].flatten()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +107,8 @@ class Tree:
     shared: int
     """One token at least."""
     blocks: tuple[Block, ...]
-    """All rests, in the order of the sequence."""
+    """The common beginning, then all rests, in the order of the sequence."""
+    _layouts: dict[tuple[int, int], _Layout] = field(default_factory=dict)
 
     @property
     def no_mask(self) -> torch.Tensor:
@@ -94,17 +121,26 @@ class Tree:
 
         Rows that stand beside others of like length cost least.
         """
-        flat = [ids[0, :shared], *(row[shared:length] for row, length in zip(ids, lengths, strict=True))]
+        flat = torch.cat([ids[0, :shared], *(row[shared:length] for row, length in zip(ids, lengths, strict=True))])
         positions = [torch.arange(shared), *(torch.arange(shared, length) for length in lengths)]
-        blocks, start = list[Block](), shared
+        blocks, start = [Block(0, torch.arange(shared, device=ids.device)[None])], shared
         for rests in _blocks([length - shared for length in lengths], shared):
-            blocks.append(Block.of(start, rests, ids.device))
-            start = blocks[-1].end
-        return cls(torch.cat(flat)[None], torch.cat(positions).to(ids.device)[None], shared, tuple(blocks))
+            starts = torch.tensor([start, *rests[:-1]]).cumsum(0)[:, None]
+            places = torch.arange(max(rests))
+            rows = torch.where(places < torch.tensor(rests)[:, None], starts + places, len(flat))
+            blocks.append(Block(shared, rows.to(ids.device)))
+            start += sum(rests)
+        return cls(flat[None], torch.cat(positions).to(ids.device)[None], shared, tuple(blocks))
+
+    def layout(self, heads: int, groups: int) -> _Layout:
+        if (heads, groups) not in self._layouts:
+            self._layouts[heads, groups] = _Layout.of(self.blocks, self.input_ids.shape[1], heads, groups)
+        return self._layouts[heads, groups]
 
     def as_rows(self, sequence: torch.Tensor) -> list[torch.Tensor]:
-        """(groups, tokens, size) -> for each block (rows, groups, common beginning and longest rest, size)."""
-        return [block.with_shared(sequence, self.shared).transpose(0, 1) for block in self.blocks]
+        """(groups, tokens, size) -> for each block of rests (rows, groups, common beginning and longest rest, size)."""
+        padded = functional.pad(sequence, (0, 0, 0, 1))
+        return [padded[:, block.keys].transpose(0, 1) for block in self.blocks[1:]]
 
 
 def _blocks(rests: Sequence[int], shared: int) -> list[list[int]]:
@@ -156,72 +192,49 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, tree: Tree
     ) -> torch.Tensor:
-        groups, alike, shared = len(key), len(query) // len(key), tree.shared
-        saved = [_stack(query[:, None, :shared], groups), key[:, :shared], value[:, :shared]]
-        saved.append(_weights(saved[0], saved[1], scale, alike))
-        found = [_unstack(torch.bmm(saved[3], saved[2]), groups, alike)[:, 0]]
-        for block in tree.blocks:
-            asking = _stack(block.rests(query), groups)
-            keys, values = (block.with_shared(each, shared).flatten(0, 1) for each in (key, value))
-            weights = _weights(asking, keys, scale, alike)
-            found.append(block.flat(_unstack(torch.bmm(weights, values), groups, alike)))
-            saved += [asking, keys, values, weights]
+        layout, size = tree.layout(len(query), len(key)), query.shape[-1]
+        asking, both = _with_zeros(query), _with_zeros(torch.cat([key, value]))
+        saved, found = list[torch.Tensor](), list[torch.Tensor]()
+        for queries, places, mask in zip(layout.queries, layout.keys, layout.masks, strict=True):
+            asked = asking.index_select(0, queries).view(-1, len(mask), size)
+            keys, values = both.index_select(0, places).view(2, len(asked), -1, size)
+            scores = torch.baddbmm(mask, asked.float(), keys.float().transpose(1, 2), alpha=scale)
+            weights = scores.softmax(-1).to(keys.dtype)
+            found.append(torch.bmm(weights, values).view(-1, size))
+            saved += [asked, keys, values, weights]
         ctx.save_for_backward(*saved)
-        ctx.scale, ctx.tree, ctx.groups = scale, tree, groups
-        return torch.cat(found, dim=1)
+        ctx.scale, ctx.tree, ctx.groups = scale, tree, len(key)
+        return torch.cat(found).index_select(0, layout.from_queries).view(len(query), -1, size)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        tree, groups, shared, saved = ctx.tree, ctx.groups, ctx.tree.shared, ctx.saved_tensors
-        alike = len(grad) // groups
-        of_query, *common = _gradients(_stack(grad[:, None, :shared], groups), saved[:4], ctx.scale)
-        found = [[_unstack(of_query, groups, alike)[:, 0]], [common[0]], [common[1]]]
-        for i, block in enumerate(tree.blocks, start=1):
-            of_query, *others = _gradients(
-                _stack(block.spread(grad), groups), saved[4 * i : 4 * i + 4], ctx.scale
-            )
-            found[0].append(block.flat(_unstack(of_query, groups, alike)))
-            for summed, parts, other in zip(common, found[1:], others, strict=True):
-                rows = other.view(groups, -1, *other.shape[1:])
-                summed.add_(rows[:, :, :shared].sum(1))
-                parts.append(block.flat(rows[:, :, shared:]))
-        return *(torch.cat(parts, dim=1) for parts in found), None, None
+        (heads, tokens, size), groups, saved = grad.shape, ctx.groups, ctx.saved_tensors
+        layout = ctx.tree.layout(heads, groups)
+        given = _with_zeros(grad)
+        of_queries, of_both, common = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+        softmax_backward = torch.ops.aten._softmax_backward_data  # noqa: SLF001 - an ATen operator
+        for i, (queries, block) in enumerate(zip(layout.queries, ctx.tree.blocks, strict=True)):
+            asked, keys, values, weights = saved[4 * i : 4 * i + 4]
+            own = given.index_select(0, queries).view(asked.shape)
+            of_scores = softmax_backward(torch.bmm(own, values.transpose(1, 2)), weights, -1, weights.dtype)
+            of_queries.append(torch.bmm(of_scores, keys).view(-1, size))
+            both = keys.new_empty(2, *keys.shape)
+            torch.bmm(of_scores.transpose(1, 2), asked, out=both[0])
+            torch.bmm(weights.transpose(1, 2), own, out=both[1])
+            both[0].mul_(ctx.scale)
+            of_both.append(both.view(-1, size))
+            if block.shared:
+                common.append(both.view(2 * groups, -1, *keys.shape[1:])[:, :, : block.shared].sum(1))
+        of_query = torch.cat(of_queries).index_select(0, layout.from_queries).mul_(ctx.scale)
+        found = torch.cat(of_both).index_select(0, layout.from_keys).view(2 * groups, tokens, size)
+        for each in common:
+            found[:, : ctx.tree.shared] += each
+        return of_query.view(heads, tokens, size), found[:groups], found[groups:], None, None
 
 
-def _stack(heads: torch.Tensor, groups: int) -> torch.Tensor:
-    """(heads, rows, tokens, size) -> (groups x rows, heads of a group x tokens, size)."""
-    _, rows, tokens, size = heads.shape
-    return heads.view(groups, -1, rows, tokens, size).transpose(1, 2).reshape(groups * rows, -1, size)
-
-
-def _unstack(stacked: torch.Tensor, groups: int, alike: int) -> torch.Tensor:
-    """What `_stack` made of groups of `alike` heads each, as it was."""
-    rows, size = len(stacked) // groups, stacked.shape[-1]
-    return stacked.view(groups, rows, alike, -1, size).transpose(1, 2).reshape(groups * alike, rows, -1, size)
-
-
-def _weights(asking: torch.Tensor, keys: torch.Tensor, scale: float, alike: int) -> torch.Tensor:
-    """How much each query takes of each key. The last keys are the queries' own, and none sees a later one."""
-    scores = torch.bmm(asking.float() * scale, keys.float().transpose(1, 2))
-    own = asking.shape[1] // alike
-    later = torch.ones(own, own, dtype=torch.bool, device=scores.device).triu(1).repeat(alike, 1)
-    scores[:, :, -own:].masked_fill_(later, float("-inf"))
-    return scores.softmax(-1).to(keys.dtype)
-
-
-def _gradients(
-    grad: torch.Tensor, block: Sequence[torch.Tensor], scale: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of the queries, keys and values of a block."""
-    asking, keys, values, weights = block
-    of_weights = torch.bmm(grad, values.transpose(1, 2))
-    softmax_backward = torch.ops.aten._softmax_backward_data  # noqa: SLF001 - an ATen operator
-    of_scores = softmax_backward(of_weights, weights, -1, weights.dtype).mul_(scale)
-    return (
-        torch.bmm(of_scores, keys),
-        torch.bmm(of_scores.transpose(1, 2), asking),
-        torch.bmm(weights.transpose(1, 2), grad),
-    )
+def _with_zeros(heads: torch.Tensor) -> torch.Tensor:
+    """(heads, tokens, size) -> (heads x (tokens + 1), size), as `_Layout` places them."""
+    return functional.pad(heads, (0, 0, 0, 1)).view(-1, heads.shape[-1])
 
 
 AttentionInterface.register(ATTENTION, attention)
