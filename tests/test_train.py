@@ -22,7 +22,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from callwright.faults import Fault
 from callwright.outs import REFUSALS, refusal, write_lines
 from callwright.params import Params, Quantization, check_params, read_params
-from stages import _entry, _fused, _model, _qlora, train
+from stages import _entry, _fused, _model, _qlora, _tree, train
 from stages._tracking import Mirror
 from tests.tiny import ROOT, make_base
 
@@ -264,6 +264,29 @@ def test_a_label_right_after_the_common_beginning_is_not_lost(project: Path) -> 
     assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(
         float(model(**batch).loss.detach()), rel=1e-5
     )
+
+
+def test_nothing_is_computed_behind_what_foretells_the_last_label(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = [random.Random(1).randrange(5, 40_000) for _ in range(40)]
+    ends = (3, 7)
+    rows = [
+        {"input_ids": [*head, *range(7 + i, 17 + i)], "labels": [-100] * 41 + [9] * (end - 1) + [-100] * (10 - end)}
+        for i, end in enumerate(ends)
+    ]
+    batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
+    model, computed, tree = _qlora.load(train.BASE, params().train), list[int](), _tree.Tree.of
+
+    def counted(*given: Any) -> _tree.Tree:
+        computed.append((made := tree(*given)).input_ids.numel())
+        return made
+
+    monkeypatch.setattr(_tree.Tree, "of", counted)
+    loss = float(_qlora.labelled_loss(model, dict(batch)).detach())
+    shared = _qlora.shared_tokens(batch)
+    assert computed == [shared + sum(40 + end - 1 - shared for end in ends)]
+    assert loss == pytest.approx(float(model(**batch).loss.detach()), rel=1e-5)
 
 
 def test_values_kept_dense_are_those_of_nf4(project: Path) -> None:
