@@ -46,7 +46,7 @@ bench: $(STAMP) ## the benchmarks, each beside its peer, as ratios
 	@$(BIN)/python -m benchmarks
 
 # The stamp is written last. An installation that was cut short has left .installing and begins anew, since pip takes a
-# half-unpacked package for a whole one. The pip that comes with Python 3.11 takes half as long again. Byte code is made at
+# half-unpacked package for a whole one. The pip that comes with Python 3.11 is slow to choose versions. Byte code is made at
 # first use: most of the 2 GB is never imported.
 $(STAMP): pyproject.toml constraints.txt
 	@python=; \

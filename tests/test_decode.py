@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from stages import _decode
+from stages import _decode, _tree
 
 VOCABULARY, STOP = 40, 3
 
@@ -54,8 +54,11 @@ def alone(model: LlamaForCausalLM, prompt: Sequence[int], most: int) -> list[int
     return made[: made.index(STOP)] if STOP in made else made
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_answers_are_those_of_transformers_for_each_prompt_alone(model: LlamaForCausalLM, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "block"), [(1, 0), (4, _tree.BLOCK), (100, _tree.BLOCK), (100, 0)])
+def test_answers_are_those_of_transformers_for_each_prompt_alone(
+    model: LlamaForCausalLM, batch_size: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tree, "BLOCK", block)  # at 0 rows of unlike length are read in blocks of their own
     prompts, told = some_prompts(), list[int]()
     made = _decode.greedy(model, prompts, STOP, 24, batch_size, told.append)
     expected = [alone(model, prompt, 24) for prompt in prompts]

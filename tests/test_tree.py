@@ -68,7 +68,9 @@ def test_no_other_cut_of_the_rows_computes_less() -> None:
     assert len(counts) > 1, "lengths are wanted that are worth cutting, and such that are not"
 
 
-def test_rows_of_a_sequence_are_what_they_would_be_alone() -> None:
+@pytest.mark.parametrize("block", [0, 10**9])
+def test_rows_of_a_sequence_are_what_they_would_be_alone(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tree, "BLOCK", block)
     lengths, shared = [9, 5, 7], 4
     ids = torch.tensor([[*range(4), *range(10 * row, 10 * row + 5)] for row in (1, 2, 3)])
     tree = _tree.Tree.of(ids, lengths, shared)
