@@ -156,24 +156,32 @@ def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight:
     shared, chosen = shared_tokens(inputs), inputs["labels"][:, 1:] != -100
     alike = shared >= SHARED
     hidden = _as_a_tree(causal, inputs, shared, chosen) if alike else _as_rows(causal, inputs, chosen)
-    return _mean(causal.get_output_embeddings()(hidden), inputs["labels"], chosen, count, weight)
+    head, labels, weights = causal.get_output_embeddings(), *_weighted(inputs["labels"], chosen, count, weight)
+    if type(head) is torch.nn.Linear and getattr(head, "bias", None) is None and not head.weight.requires_grad:
+        return _fused.cross_entropy(hidden, head.weight, labels, weights)
+    return _cross_entropy(head(hidden), labels, weights)
 
 
 def whole_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
     """The same through the model's own forward, as a GPU computes it and as several processes need it."""
     logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
     chosen = inputs["labels"][:, 1:] != -100
-    return _mean(logits[:, :-1][chosen], inputs["labels"], chosen, count, weight)
+    return _cross_entropy(logits[:, :-1][chosen], *_weighted(inputs["labels"], chosen, count, weight))
 
 
-def _mean(logits: torch.Tensor, labels: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float) -> torch.Tensor:
-    """`logits` are those that foretell the `chosen` labels; one after a label not chosen begins an answer."""
-    each = functional.cross_entropy(logits.float(), labels[:, 1:][chosen], reduction="none")
+def _weighted(
+    labels: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `chosen` labels, and how much each counts in the mean; one after a label not chosen begins an answer."""
     goes_on = torch.zeros_like(chosen)
     goes_on[:, 1:] = chosen[:, :-1]
     weights = torch.where(goes_on[chosen], 1.0, weight)
     whole = weights.sum() if count is None else count * weights.mean()
-    return (each * weights).sum() / whole
+    return labels[:, 1:][chosen], weights / whole
+
+
+def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (functional.cross_entropy(logits.float(), labels, reduction="none") * weights).sum()
 
 
 def shared_tokens(inputs: dict[str, Any]) -> int:
@@ -276,7 +284,7 @@ def _arguments(params: Train, work: Path, steps: int) -> SFTConfig:
         lr_scheduler_kwargs={"num_decay_steps": round(params.decay_share * steps)},
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
-        optim="paged_adamw_8bit" if on_gpu else "adamw_torch",
+        optim="paged_adamw_8bit" if on_gpu else "adamw_torch_fused",
         gradient_checkpointing=on_gpu,
         bf16=on_gpu and _model.number_format() is torch.bfloat16,
         fp16=on_gpu and _model.number_format() is torch.float16,

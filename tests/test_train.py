@@ -212,6 +212,32 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
             assert torch.allclose(weight.grad, wanted[name], atol=1e-5), name
 
 
+def test_the_loss_by_hand_is_torchs_with_its_gradient() -> None:
+    """For more labels than are in float32 at a time, not a whole number of such parts."""
+    torch.manual_seed(4)
+    labels, weights = torch.randint(0, 50, (2 * _fused.LABELS + 3,)), torch.rand(2 * _fused.LABELS + 3)
+    hidden, head = torch.randn(len(labels), 8, requires_grad=True), torch.randn(50, 8)
+    theirs = (torch.nn.functional.cross_entropy(hidden @ head.t(), labels, reduction="none") * weights).sum()
+    (wanted,) = torch.autograd.grad(3 * theirs, hidden)
+    ours = _fused.cross_entropy(hidden, head, labels, weights)
+    assert torch.allclose(ours, theirs)
+    assert torch.allclose(torch.autograd.grad(3 * ours, hidden)[0], wanted, atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(_fused.cross_entropy(hidden, head, labels, weights), theirs)
+
+
+def test_a_head_with_a_bias_is_not_left_out(project: Path) -> None:
+    model = _qlora.load(train.BASE, params().train)
+    causal: Any = model.get_base_model()
+    rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:2]
+    batch = DataCollatorForLanguageModeling(pad_token_id=2)(
+        [{key: row[key] for key in ("input_ids", "labels")} for row in rows]
+    )
+    causal.lm_head.bias = torch.nn.Parameter(torch.randn(causal.lm_head.out_features), requires_grad=False)
+    stock = model(**batch).loss
+    assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(float(stock.detach()), rel=1e-5)
+
+
 @pytest.mark.parametrize("shared", [0, 40])
 def test_the_first_token_of_an_answer_counts_as_often_as_asked(project: Path, shared: int) -> None:
     """Held against a sum by hand; rows have one answer, and one of them two."""
