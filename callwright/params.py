@@ -129,6 +129,7 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(gt=0)]
     lora: Lora
     quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]
+    int8_products: bool
     checkpoint_steps: Count
 
     @model_validator(mode="after")

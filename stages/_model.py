@@ -30,11 +30,26 @@ def number_format() -> torch.dtype:
 
 def has_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16 matrix products (AVX512-BF16, AMX, or ARM's BF16)."""
+    return any(flag in _cpu() for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def has_int8() -> bool:
+    """Whether this CPU has instructions for products of bytes (VNNI or AMX) that torch knows to use."""
+    import torch
+
+    known = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return (
+        bool(known)
+        and hasattr(torch.ops.onednn, "qlinear_pointwise")
+        and any(flag in _cpu() for flag in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    )
+
+
+def _cpu() -> str:
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+        return ""
 
 
 def location(folder: Path) -> dict[str, Any]:

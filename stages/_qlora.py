@@ -265,7 +265,7 @@ def fine_tune(
     trainer.decision_weight = params.decision_weight
     trainer.pop_callback(_printer(trainer))
     if not torch.cuda.is_available():
-        _fused.speed_up(model)
+        _fused.speed_up(model, params.int8_products and _model.has_int8())
     _model.refuse_repacked(model)
     checkpoint = last_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -28,7 +28,7 @@ from typing import Any
 
 from callwright.faults import Fault
 from callwright.outs import read_lines, refusal, to_json, whole_folder
-from callwright.params import Params, read_params
+from callwright.params import Params, Train, read_params
 from stages import _entry
 from stages._tracking import Mirror
 
@@ -115,7 +115,8 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     tokens = [len(rows[i]["input_ids"]) for i in planned]
     steps = -(-len(planned) // knobs.batch_size)
     print(
-        f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine()}", flush=True
+        f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine(knobs)}",
+        flush=True,
     )
     stopped = _Stop()
     with Mirror(key, f"{about['preset']} {key[:8]}") as mirror:
@@ -218,13 +219,14 @@ def _pad() -> int:
     return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
 
 
-def _machine() -> str:
+def _machine(knobs: Train) -> str:
     import torch
 
-    from stages._model import number_format
+    from stages._model import has_int8, number_format
 
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    return f"{name}, {str(number_format()).removeprefix('torch.')}"
+    on_gpu, number = torch.cuda.is_available(), str(number_format()).removeprefix("torch.")
+    name = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads"
+    return f"{name}, {number}" + (" and int8" if knobs.int8_products and not on_gpu and has_int8() else "")
 
 
 def save(model: Any, summary: dict[str, Any], work: Path) -> None:

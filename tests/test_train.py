@@ -226,6 +226,55 @@ def test_the_loss_by_hand_is_torchs_with_its_gradient() -> None:
         assert torch.allclose(_fused.cross_entropy(hidden, head, labels, weights), theirs)
 
 
+INT8 = pytest.mark.skipif(not _model.has_int8(), reason="this CPU has no instructions for products of bytes")
+
+
+@INT8
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_of_bytes_are_off_by_a_hundredth_and_no_token_spoils_another(dtype: torch.dtype) -> None:
+    """Each token for itself: large ones, tiny ones, ones of zeros, ones that a single value rules."""
+    torch.manual_seed(5)
+    weight = (torch.randn(96, 64) * torch.rand(96, 1)).to(dtype)
+    inputs = torch.randn(400, 64) * torch.logspace(-6, 4, 400)[:, None]
+    inputs[::7] = 0
+    inputs[1::7, 3] *= 1000
+    frozen = _fused._Int8(weight)
+    for given, made, exact in (
+        (inputs.to(dtype), frozen.ahead, weight.double().t()),
+        ((inputs @ torch.randn(64, 96)).to(dtype), frozen.back, weight.double()),
+    ):
+        wanted, found = given.double() @ exact, made(given)
+        assert found.dtype is dtype
+        assert not found[::7].any()
+        off = (found.double() - wanted).norm(dim=1)
+        assert bool((off <= 0.03 * given.double().norm(dim=1) * exact.norm() / 8).all())
+
+
+@INT8
+def test_a_step_with_products_of_bytes_goes_the_way_of_an_exact_one(project: Path) -> None:
+    rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
+    batch = DataCollatorForLanguageModeling(pad_token_id=2)(
+        [{key: row[key] for key in ("input_ids", "labels")} for row in rows]
+    )
+    losses, ways = [], []
+    for int8 in (False, True):
+        model = _qlora.load(train.BASE, params().train)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.constant_(weight, 1e-3)
+        _fused.speed_up(model, int8)
+        loss = _qlora.labelled_loss(model, dict(batch))
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            losses.append([float(loss.detach()), float(_qlora.labelled_loss(model, dict(batch)))])
+        ways.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
+    exact, rounded = losses
+    assert rounded[0] == pytest.approx(exact[0], rel=0.03)
+    assert rounded[0] != exact[0]
+    assert rounded[1] == exact[1], "without gradients products are exact"
+    assert torch.cosine_similarity(ways[0], ways[1], dim=0) > 0.98
+
+
 def test_a_head_with_a_bias_is_not_left_out(project: Path) -> None:
     model = _qlora.load(train.BASE, params().train)
     causal: Any = model.get_base_model()
