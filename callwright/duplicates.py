@@ -34,7 +34,7 @@ class Requests:
         """Rows by what they call and a gram of their prefix."""
 
     def add(self, row: Example) -> None:
-        self._exact.setdefault(_dense(row), row.id)
+        self._exact.setdefault(dense(row), row.id)
         own = grams(row)
         for key in self._keys(row, own):
             self._places.setdefault(key, []).append(len(self._rows))
@@ -42,7 +42,7 @@ class Requests:
 
     def twin(self, row: Example) -> Twin | None:
         """The first row already here that asks the same, if there is one."""
-        if found := self._exact.get(_dense(row)):
+        if found := self._exact.get(dense(row)):
             return Twin(found, exact=True, similarity=1.0)
         own = grams(row)
         for place in sorted({place for key in self._keys(row, own) for place in self._places.get(key, ())}):
@@ -59,11 +59,12 @@ class Requests:
 
 
 def grams(row: Example) -> frozenset[str]:
-    text = _dense(row)
+    text = dense(row)
     return frozenset(text[i : i + 5] for i in range(max(1, len(text) - 4)))
 
 
-def _dense(row: Example) -> str:
+def dense(row: Example) -> str:
+    """The request as duplicates are looked for: after `plain`, without spaces."""
     return plain(row.request).replace(" ", "")
 
 

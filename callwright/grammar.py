@@ -16,12 +16,13 @@ from random import Random
 from typing import Any
 
 from callwright.backend import World
+from callwright.duplicates import dense
 from callwright.faults import Fault
 from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical, read
 from callwright.pack_shape import PLACEHOLDER, Given, Halves, Missing, Pack, PackTool, Slot
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, Split, System, User
 from callwright.saying import say_list, say_moment, say_number
-from callwright.speech import numbers, plain
+from callwright.speech import numbers
 
 NOW = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a clock on a wall: results hold no offset
 """The clock of the worlds that make results; no text of a row holds it."""
@@ -56,7 +57,7 @@ class Plan:
 
 
 def write_rows(packs: Sequence[Pack], plan: Plan, taken: set[str] | None = None) -> Iterator[Example]:
-    """Yield the plan's rows; no request repeats, none of `taken` (requests after `plain`) occurs. `taken` grows."""
+    """Yield the plan's rows; no request repeats, none of `taken` (requests after `dense`) occurs. `taken` grows."""
     taken = set() if taken is None else taken
     stem = "unseen" if plan.unseen else str(plan.split)
     packs = [pack for pack in packs if not plan.unseen or any(tool.name in plan.held_out for tool in pack.tools)]
@@ -69,8 +70,8 @@ def write_rows(packs: Sequence[Pack], plan: Plan, taken: set[str] | None = None)
                 setting = _draw_setting(pack, plan, Random(f"{plan.seed}:list:{group}:{i}:{attempt}"))
             writer = _Writer(setting, plan, language, Random(f"{plan.seed}:{i}:{attempt}"))
             row = writer.write(category, f"{pack.pack}-{stem}-{i:06d}")
-            if plain(row.request) not in taken:
-                taken.add(plain(row.request))
+            if (request := dense(row)) not in taken:
+                taken.add(request)
                 yield row
                 break
         else:

@@ -76,6 +76,7 @@ class Categories(Section):
 
 
 class Exams(Section):
+    zh_tw_share: Share
     categories: Categories
     dev: Exam
     test: Exam

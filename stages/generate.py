@@ -34,12 +34,13 @@ def generate(packs: Sequence[Pack], params: Generate) -> dict[Split, list[Exampl
 
 
 def plan(params: Generate, split: Split, exam: Exam, unseen: bool = False) -> Plan:
+    shares = params if split is Split.TRAIN else params.exam
     return Plan(
         split=split,
         rows=exam.rows,
         seed=exam.seed,
-        zh_tw_share=params.zh_tw_share,
-        categories=(params.categories if split is Split.TRAIN else params.exam.categories).shares(),
+        zh_tw_share=shares.zh_tw_share,
+        categories=shares.categories.shares(),
         tools_offered=(params.tools_offered.min, params.tools_offered.max),
         rows_per_tool_list=params.rows_per_tool_list if split is Split.TRAIN else 1,
         voices=params.voices,

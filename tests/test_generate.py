@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from callwright.duplicates import dense
 from callwright.faults import Fault
 from callwright.outs import read_lines
 from callwright.pack_shape import PLACEHOLDER
@@ -121,6 +122,7 @@ def test_the_exam_stays_the_same_when_rows_and_seed_of_training_change(rows: Row
         changed(seed=8),
         changed(rows=50, rows_per_tool_list=1),
         changed(categories=shares),
+        changed(zh_tw_share=0.6),
     ):
         other = generate(PACKS, params)
         assert other[Split.TEST] == rows[Split.TEST]
@@ -139,7 +141,7 @@ def test_another_seed_of_the_exam_is_another_exam(rows: Rows) -> None:
 def test_any_number_of_training_rows_can_be_had(count: int) -> None:
     rows = generate(PACKS, changed(rows=count))
     assert len(rows[Split.TRAIN]) == count
-    requests = [plain(row.request) for row in all_rows(rows)]
+    requests = [dense(row) for row in all_rows(rows)]
     assert len(set(requests)) == len(requests)
 
 
@@ -167,16 +169,17 @@ def test_languages_and_categories_have_the_shares_asked_for(rows: Rows) -> None:
     unseen = [row for row in rows[Split.TEST] if is_unseen(row)]
     seen = [row for row in rows[Split.TEST] if not is_unseen(row)]
     for found in (rows[Split.TRAIN], rows[Split.DEV], seen, unseen):
+        shares = PARAMS if found is rows[Split.TRAIN] else PARAMS.exam
         zh = sum(row.language is Language.ZH_TW for row in found) / len(found)
-        assert zh == pytest.approx(PARAMS.zh_tw_share, abs=5 / len(found))
+        assert zh == pytest.approx(shares.zh_tw_share, abs=5 / len(found))
         counts = Counter(row.category for row in found)
-        shares = PARAMS.categories if found is rows[Split.TRAIN] else PARAMS.exam.categories
-        for category, share in shares.shares().items():
+        for category, share in shares.categories.shares().items():
             assert counts[category] / len(found) == pytest.approx(share, abs=2 / len(found)), category
 
 
 def test_the_shares_of_the_default_are_those_of_the_issue() -> None:
     assert 0.4 <= PARAMS.zh_tw_share <= 0.6
+    assert 0.4 <= PARAMS.exam.zh_tw_share <= 0.6
     for shares in (PARAMS.categories.shares(), PARAMS.exam.categories.shares()):
         assert shares[Category.SINGLE] <= 0.4
         assert all(share >= 0.1 for share in shares.values())
