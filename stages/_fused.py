@@ -32,7 +32,7 @@ def speed_up(model: torch.nn.Module, int8: bool = False) -> None:
     LoRA weights take the number format of the weights they stand beside: TRL makes them bfloat16 behind any base.
     `int8` makes the products with frozen weights in whole numbers where gradients are asked for; see `_Int8`.
     """
-    for module in list(model.modules()):
+    for module in model.modules():
         layers = {name: each for name, each in module.named_children() if isinstance(each, Linear) and _is_plain(each)}
         together = [names for names in BESIDE if names <= layers.keys()]
         for names in (*together, *({name} for name in layers if not any(name in names for names in together))):
@@ -54,8 +54,9 @@ class _SideBySide:
         weights = [layer.base_layer.weight for layer in layers]
         whole = torch.cat([weight.detach() for weight in weights]) if len(weights) > 1 else weights[0].detach()
         self.exact, self.rounded = _Dense(whole), _Int8(whole) if int8 else None
-        self.widths = [len(weight) for weight in weights]
-        for layer, weight, rows in zip(layers, weights, whole.split(self.widths), strict=True):
+        for layer, weight, rows in zip(
+            layers, weights, torch.split(whole, [len(weight) for weight in weights]), strict=True
+        ):
             layer.to(weight.dtype)
             weight.data = rows
         for place, layer in enumerate(layers):
