@@ -36,6 +36,11 @@ class Quantization(StrEnum):
     NONE = "none"
 
 
+class Optimizer(StrEnum):
+    SOAP = "soap"
+    ADAMW = "adamw"
+
+
 class Base(Section):
     preset: str
     """Name of a file in presets/, without .yaml."""
@@ -129,6 +134,7 @@ class Train(Section):
     decision_weight: Annotated[float, Field(ge=1)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     lora: Lora
+    optimizer: Annotated[Optimizer, BeforeValidator(lambda v: _enum(Optimizer, v))]
     quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]
     int8_products: bool
     checkpoint_steps: Count

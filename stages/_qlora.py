@@ -29,8 +29,9 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
-from callwright.params import Quantization, Train
+from callwright.params import Optimizer, Quantization, Train
 from stages import _fused, _model, _tree
+from stages._soap import Soap
 
 SHARED = 32
 """Tokens from which rows count as beginning alike: less is not worth a mask of its own."""
@@ -131,6 +132,14 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     """
 
     decision_weight = 1.0
+    soap = False
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.soap:
+            learns = [p for p in (self.model if model is None else model).parameters() if p.requires_grad]
+            args = self.args
+            self.optimizer = Soap(learns, args.learning_rate, weight_decay=args.weight_decay)
+        return cast(torch.optim.Optimizer, super().create_optimizer(model))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -263,6 +272,7 @@ def fine_tune(
         callbacks=[Steps(watch, stop)],
     )
     trainer.decision_weight = params.decision_weight
+    trainer.soap = params.optimizer is Optimizer.SOAP
     trainer.pop_callback(_printer(trainer))
     if not torch.cuda.is_available():
         _fused.speed_up(model, params.int8_products and _model.has_int8())

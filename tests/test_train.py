@@ -64,7 +64,8 @@ def row(row_id: str, rng: random.Random) -> dict[str, Any]:
 def params(**knobs: Any) -> Params:
     value = read_params(ROOT / "params.yaml").model_dump(by_alias=True)
     value["train"] |= {"epochs": 2.0, "batch_size": 4, "checkpoint_steps": 3} | knobs
-    value["train"]["quantization"] = str(value["train"]["quantization"])
+    for name in ("quantization", "optimizer"):
+        value["train"][name] = str(value["train"][name])
     value["format"]["train_as"] = str(value["format"]["train_as"])
     return check_params(value)
 
