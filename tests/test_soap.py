@@ -8,6 +8,7 @@ import io
 import pytest
 import torch
 
+from stages import _soap
 from stages._soap import Soap
 
 SHAPES = [(4, 30), (30, 4), (4, 30)]
@@ -49,6 +50,19 @@ def test_a_turned_problem_is_solved_by_turned_steps() -> None:
             out.append(rotate.T @ weight.detach())
     assert torch.allclose(ends[0], ends[1], atol=1e-3)
     assert not torch.allclose(adams[0], adams[1], atol=1e-2)
+
+
+def test_a_new_basis_holds_the_same_mean_and_as_much_of_the_squares() -> None:
+    weights = matrices()
+    optimizer = Soap(weights, lr=0.01)
+    train(weights, optimizer, range(7))
+    stack = optimizer._stacks[0][0]
+    mean, squares = stack.basis @ stack.mean, stack.square.sum(1)
+    stack.covariance.copy_(torch.diag(torch.arange(4.0)))
+    _soap._turn(stack)
+    assert torch.allclose(stack.basis.abs(), torch.eye(4), atol=1e-5)
+    assert torch.allclose(stack.basis @ stack.mean, mean, atol=1e-5)
+    assert torch.allclose(stack.square.sum(1), squares, rtol=1e-4)
 
 
 def test_a_stack_of_one_shape_does_to_each_matrix_what_it_does_alone() -> None:
