@@ -128,7 +128,12 @@ def _grad(parameter: torch.Tensor) -> torch.Tensor:
 
 
 def _turn(stack: _Stack) -> None:
-    """The basis anew; the mean is turned along, the squares by how much of each old direction is in a new one."""
+    """The basis anew; the mean is turned along, the squares by how much of each old direction is in a new one.
+
+    A covariance that is not finite has no basis. It is left to show in the loss, as it does with any optimizer.
+    """
+    if not stack.covariance.isfinite().all():
+        return
     _, basis = torch.linalg.eigh(stack.covariance)
     turn = basis.transpose(1, 2) @ stack.basis
     stack.mean.copy_(turn @ stack.mean)

@@ -95,6 +95,16 @@ def test_a_training_that_goes_on_from_its_state_ends_where_an_unbroken_one_does(
     assert all(torch.equal(a, b) for a, b in zip(whole, broken, strict=True))
 
 
+def test_a_gradient_that_is_not_finite_shows_in_the_weights_and_not_in_an_error_of_algebra() -> None:
+    weights = matrices()
+    optimizer = Soap(weights, lr=0.01)
+    train(weights, optimizer, range(3))
+    for weight in weights:
+        weight.grad = torch.full_like(weight, float("nan"))
+    optimizer.step()
+    assert all(weight.isnan().all() for weight in weights)
+
+
 def test_a_vector_is_refused() -> None:
     with pytest.raises(ValueError, match=r"for matrices, and one weight has the shape \(7,\)"):
         Soap([torch.nn.Parameter(torch.zeros(7))], lr=0.1)
