@@ -21,7 +21,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.outs import REFUSALS, refusal, write_lines
-from callwright.params import Params, Quantization, check_params, read_params
+from callwright.params import Optimizer, Params, Quantization, check_params, read_params
 from stages import _entry, _fused, _model, _qlora, _tree, train
 from stages._tracking import Mirror
 from tests.tiny import ROOT, make_base
@@ -113,6 +113,20 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero(project: Path) -> None:
     rates = [json.loads(line)["learning_rate"] for line in Path("reports/train/history.jsonl").read_text().splitlines()]
     cosine = [0.01 * (1 + math.cos(math.pi * i / 4)) / 2 for i in range(1, 4)]
     assert rates == pytest.approx([0.0, 0.005, 0.01, 0.01, 0.01, 0.01, 0.01, *cosine])
+
+
+def test_either_optimizer_learns_and_each_takes_its_own_steps(project: Path) -> None:
+    curves = {}
+    for kind, remembers in ((Optimizer.SOAP, "basis"), (Optimizer.ADAMW, "exp_avg")):
+        assert run(params(optimizer=str(kind), learning_rate=0.01), Path(kind)) is not None
+        curves[kind] = curve(Path(kind))
+        saved = torch.load(next(Path(kind).rglob("optimizer.pt")), weights_only=True)
+        assert remembers in saved["state"][0]
+    soap, adamw = curves.values()
+    assert soap[0] == pytest.approx(adamw[0], abs=1e-4)
+    assert soap[-1] < soap[0]
+    assert adamw[-1] < adamw[0]
+    assert soap[2:] != pytest.approx(adamw[2:], abs=1e-3)
 
 
 @pytest.mark.parametrize("quantization", list(Quantization))
