@@ -3,8 +3,8 @@
     Soap(parameters, lr=2e-3)      # in place of torch.optim.AdamW
 
 SOAP (Vyas et al. 2024, arXiv:2409.11321) runs Adam in the eigenbasis of Shampoo's preconditioner. Of the two sides of a
-LoRA matrix only the rank's (16 by 16) is turned here: the other side's basis costs more than the step. What a rank's
-directions are is chance, and Adam takes each by itself; turned, it tells those that the gradients really have.
+LoRA matrix only the rank's (16 by 16) is turned here: the cost of a basis grows with the third power of its width. What
+a rank's directions are is chance, and Adam takes each by itself; turned, it tells those that the gradients really have.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ _REMEMBERED = ("covariance", "basis", "mean", "square")
 
 
 class Soap(torch.optim.Optimizer):
-    """`every` is the number of steps between two bases; moments are float32 whatever the matrices are."""
+    """Moments are float32 whatever the matrices are.
+
+    `betas`, `eps` and `weight_decay` (decoupled) are AdamW's; `covariance_beta` is the decay of G G', `every` the number of
+    steps between two bases. Raises ValueError for a parameter that is not a matrix.
+    """
 
     def __init__(
         self,
