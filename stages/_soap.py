@@ -40,8 +40,8 @@ _REMEMBERED = ("covariance", "basis", "mean", "square")
 class Soap(torch.optim.Optimizer):
     """Moments are float32 whatever the matrices are.
 
-    `betas`, `eps` and `weight_decay` (decoupled) are AdamW's; `covariance_beta` is the decay of G G', `every` the number
-    of steps between two bases. Raises ValueError for a parameter that is not a matrix.
+    `betas`, `eps` and `weight_decay` (decoupled) are AdamW's; `covariance_beta` is the decay of G G', `every` the steps
+    between two bases. Raises ValueError for a parameter that is not a matrix.
     """
 
     def __init__(
