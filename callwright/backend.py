@@ -14,17 +14,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from callwright.moments import read, resolve
-from callwright.pack_shape import Contains, Pack, PackTool
-from callwright.records import Call
+from callwright.moments import is_moment, read, resolve
+from callwright.pack_shape import Action, Contains, Pack, PackTool
+from callwright.records import Call, Language
+from callwright.schemas import schema_fault
 from callwright.speech import plain
 
-_AFFINITY = {"text": "TEXT", "integer": "INTEGER", "real": "REAL", "moment": "TEXT", "list": "TEXT"}
+_AFFINITY = {
+    "text": "TEXT",
+    "integer": "INTEGER",
+    "real": "REAL",
+    "boolean": "INTEGER",
+    "moment": "TEXT",
+    "list": "TEXT",
+    "object": "TEXT",
+}
+_LISTED = 5
+"""So many rows a `list` gives back at most."""
 
 
 class Refused(ValueError):
@@ -32,21 +45,24 @@ class Refused(ValueError):
 
 
 class World:
-    """The tables of one pack. `now` stands for today; `first_id` is the id of the next row of any table."""
+    """The tables of one pack. `now` stands for today; `first_id` is the id of the next row of any table.
+
+    Making the tables takes longer than a conversation, so a pack's database is used again: all that happens in a world
+    is one transaction, which ends with it, and each call is a transaction inside.
+    """
 
     def __init__(self, pack: Pack, now: datetime, first_id: int = 1) -> None:
         self.pack, self.now, self.next_id = pack, now, first_id
-        self.db = sqlite3.connect(":memory:", isolation_level=None)
-        self.db.create_function("plain", 1, _compared, deterministic=True)
-        for table, columns in pack.tables.items():
-            declared = ", ".join(f'"{name}" {_AFFINITY[kind]}' for name, kind in columns.items())
-            self.db.execute(f'CREATE TABLE "{table}" (id INTEGER PRIMARY KEY, {declared})')
+        self._idle = _IDLE.setdefault((os.getpid(), threading.get_ident(), pack.tables_key), [])
+        self.db = self._idle.pop() if self._idle else _open(pack)
+        self.db.execute("BEGIN")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.db.close()
+        self.db.execute("ROLLBACK")
+        self._idle.append(self.db)
 
     def put(self, table: str, row: Mapping[str, Any]) -> int:
         """Add a row; return its id."""
@@ -58,39 +74,54 @@ class World:
 
     def run(self, call: Call) -> str:
         """Run a call in one transaction; its result as JSON. `Refused` where tool, schema or SQLite do not allow it."""
-        from jsonschema import Draft202012Validator
-
-        tool = next((tool for tool in self.pack.tools if tool.name == call.tool), None)
+        tool = self.pack.named.get(call.tool)
         if tool is None:
             raise Refused(f"there is no tool {call.tool!r}")
-        fault = next(iter(Draft202012Validator(tool.parameters).iter_errors(dict(call.params))), None)
-        if fault is not None:
-            raise Refused(f"{call.tool}: {fault.message}")
+        if fault := schema_fault(call, tool.offered(Language.EN)):
+            raise Refused(fault[1])
+        action = tool.action
+        if action is None:
+            raise Refused(f"{call.tool} has no action in packs/{self.pack.pack}.yaml; add one")
         values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
         try:
-            with self._transaction():
-                return json.dumps(self._act(tool, values), ensure_ascii=False)
+            with self._transaction(action.reads):
+                return json.dumps(self._act(action, values), ensure_ascii=False)
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             raise Refused(f"{tool.name}: {error}") from error
 
     def _resolved(self, tool: PackTool, param: str, value: Any) -> Any:
-        if not tool.is_moment(param) or not isinstance(value, str):
-            return value
-        moment = read(value)
-        if moment is None:
-            raise Refused(f"{tool.name}: {param} is {value!r}, which names no moment")
-        return resolve(moment, self.now)
+        """The value with its moments in ISO 8601, also those inside lists and objects."""
 
-    def _act(self, tool: PackTool, values: Mapping[str, Any]) -> dict[str, Any]:
-        action = tool.action
+        def told(name: str, schema: Any, inner: Any) -> Any:
+            if isinstance(inner, list):
+                items = schema.get("items") if isinstance(schema, Mapping) else None
+                return [told("", items, item) for item in inner]
+            if isinstance(inner, Mapping):
+                parts = schema.get("properties", {}) if isinstance(schema, Mapping) else {}
+                return {key: told(key, parts.get(key), item) for key, item in inner.items()}
+            marked = name == param and param in tool.moments
+            if not isinstance(inner, str) or not is_moment(name, schema, marked):
+                return inner
+            moment = read(inner)
+            if moment is None:
+                raise Refused(f"{tool.name}: {name or param} is {inner!r}, which names no moment")
+            return resolve(moment, self.now)
+
+        return told(param, tool.properties.get(param), value)
+
+    def _act(self, action: Action, values: Mapping[str, Any]) -> dict[str, Any]:
         if action.insert:
             columns = self.pack.tables[action.insert]
             return {"id": self.put(action.insert, {name: v for name, v in values.items() if name in columns})}
-        where, bound = self._where(tool, values)
+        where, bound = self._where(action, values)
         table = action.table
         if action.count:
             return {"count": self.db.execute(f'SELECT count(*) FROM "{table}"{where}', bound).fetchone()[0]}
         found = [row[0] for row in self.db.execute(f'SELECT id FROM "{table}"{where} ORDER BY id', bound)]
+        if action.list:
+            rows = [self._told(action, row_id) for row_id in found[:_LISTED]]
+            alone = len(action.columns) == 1
+            return {"count": len(found), "items": [row[action.columns[0]] if alone else row for row in rows]}
         if not found:
             return {"error": "not_found"}
         if action.delete:
@@ -99,15 +130,20 @@ class World:
         changes = {column: values[param] for column, param in action.set.items() if param in values}
         for column, value in changes.items():
             self.db.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE id = ?', (_cell(value), found[0]))
-        names = ", ".join(f'"{name}"' for name in action.columns)
-        row = self.db.execute(f'SELECT {names} FROM "{table}" WHERE id = ?', (found[0],)).fetchone()
-        kinds = self.pack.tables[table]
-        told = zip(action.columns, row, strict=True)
-        return {name: json.loads(cell) if kinds[name] == "list" and cell else cell for name, cell in told}
+        return self._told(action, found[0])
 
-    def _where(self, tool: PackTool, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    def _told(self, action: Action, row_id: int) -> dict[str, Any]:
+        """The action's columns of one row."""
+        names = ", ".join(f'"{name}"' for name in action.columns)
+        row = self.db.execute(f'SELECT {names} FROM "{action.table}" WHERE id = ?', (row_id,)).fetchone()
+        kinds = self.pack.tables[action.table]
+        return {
+            name: _read_cell(kinds.get(name, "integer"), cell) for name, cell in zip(action.columns, row, strict=True)
+        }
+
+    def _where(self, action: Action, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
         terms, bound = [], []
-        for column, test in tool.action.where.items():
+        for column, test in action.where.items():
             param = test.contains if isinstance(test, Contains) else test
             if param in values:
                 inside = isinstance(test, Contains)
@@ -116,14 +152,43 @@ class World:
         return (" WHERE " + " AND ".join(terms) if terms else ""), bound
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.db.execute("BEGIN")
+    def _transaction(self, reads: bool) -> Iterator[None]:
+        """A call's changes stay whole or not at all; SQLite refuses those of a call that only reads."""
+        self.db.execute("SAVEPOINT call")
+        if reads:
+            self.db.execute("PRAGMA query_only = ON")
         try:
             yield
         except BaseException:
-            self.db.execute("ROLLBACK")
+            self.db.execute("ROLLBACK TO call")
             raise
-        self.db.execute("COMMIT")
+        finally:
+            if reads:
+                self.db.execute("PRAGMA query_only = OFF")
+            self.db.execute("RELEASE call")
+
+
+_IDLE: dict[tuple[int, int, str], list[sqlite3.Connection]] = {}
+"""Databases that no world uses, by process, thread and tables."""
+
+
+def _open(pack: Pack) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.create_function("plain", 1, _compared, deterministic=True)
+    for table, columns in pack.tables.items():
+        declared = ", ".join(
+            ["id INTEGER PRIMARY KEY", *(f'"{name}" {_AFFINITY[kind]}' for name, kind in columns.items())]
+        )
+        db.execute(f'CREATE TABLE "{table}" ({declared})')
+    return db
+
+
+def _read_cell(kind: str, cell: Any) -> Any:
+    if cell is None:
+        return None
+    if kind in ("list", "object"):
+        return json.loads(cell)
+    return bool(cell) if kind == "boolean" else cell
 
 
 def _compared(value: Any) -> str | None:

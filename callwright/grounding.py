@@ -5,7 +5,8 @@
 
 Numbers and moments are compared by value, codes and addresses stand in the conversation whole, free text shares content
 with it. Values of an enum are not judged here: the pack's words for them are many.
-What is not covered: free text in another script than the conversation's ("budget" for 預算表) is taken as it is.
+Free text in another script than the conversation's ("budget" for 預算表) is not judged by it: `foreign` finds it,
+for the pack's lexicon or a warning.
 """
 
 from __future__ import annotations
@@ -14,20 +15,33 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from callwright.moments import Absolute, AtTime, InMinutes, OnDay, is_moment, read
 from callwright.speech import en_value, heard, numbers, plain, zh_value
+from callwright.values import leaves
 
 
-def unsaid(name: str, value: Any, schema: Mapping[str, Any], conversation: str) -> Iterator[Any]:
-    """The parts of parameter `name`'s value that the conversation does not hold."""
-    if isinstance(value, str) and is_moment(name, schema):
-        if not _moment_said(value, conversation):
-            yield value
-        return
-    for part in _free(value, schema):
-        if not _said(part, conversation):
+def unsaid(name: str, value: Any, schema: Mapping[str, Any], conversation: str, marked: bool = False) -> Iterator[Any]:
+    """The parts of parameter `name`'s value that the conversation does not hold; `marked`: a moment by its pack."""
+    for _, part_name, part_schema, part in leaves(name, value, schema):
+        if isinstance(part, str) and is_moment(part_name, part_schema, marked):
+            if not _moment_said(part, conversation):
+                yield part
+        elif "enum" not in part_schema and "const" not in part_schema and not _said(part, conversation):
+            yield part
+
+
+def foreign(name: str, value: Any, schema: Mapping[str, Any], conversation: str, marked: bool = False) -> Iterator[str]:
+    """Free text in another script than the conversation's, which nothing grounds: "budget" for 預算表."""
+    for _, part_name, part_schema, part in leaves(name, value, schema):
+        if not isinstance(part, str) or is_moment(part_name, part_schema, marked):
+            continue
+        if "enum" in part_schema or "const" in part_schema:
+            continue
+        wanted, text = _dense(part), _dense(conversation)
+        if wanted not in text and not _codes(plain(part)) and _another_script(wanted, text):
             yield part
 
 
@@ -55,7 +69,7 @@ def _date(year: int, month: int, day: int) -> date | None:
 
 
 def _moment_said(value: str, conversation: str) -> bool:
-    moment, found = read(value), heard(conversation)
+    moment, found = read(value), _heard(conversation)
     match moment:
         case InMinutes(count):
             return count in found.minutes
@@ -68,43 +82,48 @@ def _moment_said(value: str, conversation: str) -> bool:
     return True  # in no grammar: judged by the rule about moments
 
 
-def _free(value: Any, schema: Any) -> Iterator[Any]:
-    """The scalars in a value for which its schema names no choice."""
-    known = schema if isinstance(schema, Mapping) else {}
-    if isinstance(value, list):
-        for item in value:
-            yield from _free(item, known.get("items"))
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _free(item, known.get("properties", {}).get(name))
-    elif "enum" not in known and "const" not in known:
-        yield value
-
-
 def _said(value: Any, conversation: str) -> bool:
     if value is None or isinstance(value, bool):
         return True
     if isinstance(value, int | float):
-        return Fraction(str(value)) in numbers(conversation) | _converted(plain(conversation))
-    return _text_said(plain(value), plain(conversation))
+        exact = Fraction(str(value))
+        return exact in _numbers(conversation) or exact in _converted(plain(conversation))
+    return _text_said(plain(value), _dense(conversation), conversation)
 
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _EVERYWHERE = {"and", "for", "from", "her", "his", "our", "that", "the", "this", "with", "you", "your"}
 
 
-def _text_said(value: str, conversation: str) -> bool:
-    wanted, text = value.replace(" ", ""), conversation.replace(" ", "")
+def _text_said(value: str, text: str, conversation: str) -> bool:
+    wanted = value.replace(" ", "")
     if wanted in text:
         return True
-    codes = [word.strip(".,;:!?()") for word in value.split() if re.search(r"\d|@|://", word)]
-    if codes:
-        return all(code in text or (code.isdecimal() and Fraction(code) in numbers(conversation)) for code in codes)
-    if bool(_HAN.search(wanted)) != bool(_HAN.search(text)) or (not _HAN.search(wanted) and _mostly_han(text)):
-        return True  # another script
+    if codes := _codes(value):
+        return all(code in text or (code.isdecimal() and Fraction(code) in _numbers(conversation)) for code in codes)
+    if _another_script(wanted, text):
+        return True
     if _HAN.search(wanted):  # up to three signs are a name or one word: nothing else is meant by half of it
         return len(wanted) > 3 and any(wanted[i : i + 2] in text for i in range(len(wanted) - 1))
     return any(word in text for word in re.findall(r"\w{3,}", value) if word not in _EVERYWHERE)
+
+
+def _codes(value: str) -> list[str]:
+    return [word.strip(".,;:!?()") for word in value.split() if re.search(r"\d|@|://", word)]
+
+
+def _another_script(wanted: str, text: str) -> bool:
+    in_han = bool(_HAN.search(wanted))
+    return in_han != bool(_HAN.search(text)) or (not in_han and _mostly_han(text))
+
+
+@lru_cache(maxsize=256)
+def _dense(text: str) -> str:
+    return plain(text).replace(" ", "")
+
+
+_numbers = lru_cache(maxsize=256)(numbers)
+_heard = lru_cache(maxsize=256)(heard)
 
 
 def _mostly_han(text: str) -> bool:
@@ -122,6 +141,7 @@ _UNITS = (
 _HALF = Fraction(1, 2)
 
 
+@lru_cache(maxsize=256)
 def _converted(words: str) -> frozenset[Fraction]:
     found = set()
     for unit, factor in _UNITS:

@@ -4,18 +4,24 @@ their schema, and a test that training has not seen. Each fault is a place in th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from callwright.pack_shape import PLACEHOLDER, Contains, Halves, Missing, Missings, Pack, PackTool, Slot, Texts
+from callwright.pack_chains import chained, errors
+from callwright.pack_shape import (
+    Contains,
+    Given,
+    Halves,
+    Missing,
+    Missings,
+    Pack,
+    PackTool,
+    Slot,
+    Texts,
+)
+from callwright.pack_texts import HALVES, Place, Placed, apart, each, each_half, listed, placeholders
 from callwright.records import Language
 from callwright.speech import plain
-
-Place = tuple[str | int, ...]
-Placed = Iterator[tuple[Place, str]]
-"""Texts with their places in the file: of a fault its sentence."""
-
-HALVES = ("train", "test")
 
 
 def check(pack: Pack) -> Placed:
@@ -30,6 +36,9 @@ def check(pack: Pack) -> Placed:
     yield from _tables(pack)
     yield from _slots(pack)
     yield from _talk(pack)
+    for i, chain in enumerate(pack.chains):
+        yield from chained(pack, chain, ("chains", i))
+    yield from errors(pack)
 
 
 def _tool(pack: Pack, tool: PackTool) -> Placed:
@@ -50,14 +59,15 @@ def _tool(pack: Pack, tool: PackTool) -> Placed:
     yield from _values(pack, tool)
     for key, texts in (("phrasings", tool.phrasings), ("clauses", tool.clauses)):
         yield from _requests(tool, key, texts)
-    for place, text in _each(tool.replies, ("replies",)):
-        for name in _strange(text, tool.action.fields):
-            known = _names(tool.action.fields)
-            yield place, f"has no field {name!r} in its result, which {text!r} tells; it has {known}"
+    fields = tool.action.fields if tool.action else ()
+    for place, text in each(tool.replies, ("replies",)):
+        for name in _strange(text, fields):
+            yield place, f"has no field {name!r} in its result, which {text!r} tells; it has {listed(fields)}"
     for param, missings in tool.missing.items():
         yield from _missing(tool, param, missings)
     yield from _action(pack, tool)
-    yield from _given(pack, tool)
+    for given in tool.given:
+        yield from _given(pack, tool, given)
 
 
 # Values
@@ -66,7 +76,7 @@ def _tool(pack: Pack, tool: PackTool) -> Placed:
 def _values(pack: Pack, tool: PackTool) -> Placed:
     for param in (*tool.slots, *tool.moments):
         if param not in tool.properties:
-            yield ("slots",), f"has no parameter {param!r}; it has {_names(tool.properties)}"
+            yield ("slots",), f"has no parameter {param!r}; it has {listed(tool.properties)}"
     for param, schema in tool.properties.items():
         name = tool.slot_of(param)
         slot = pack.slots.get(name)
@@ -84,38 +94,66 @@ def _values(pack: Pack, tool: PackTool) -> Placed:
             yield ("slots",), f"takes {param!r} from slot {name!r}, and its schema refuses what is there: {refused}"
 
 
-def _refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | None:
+def _refused(pack: Pack, slot: Slot, schema: Any) -> str | None:
     """Why the schema does not take a value of the slot."""
     from jsonschema import Draft202012Validator
 
+    known = schema if isinstance(schema, dict) else {}
     if slot.list:
-        if schema.get("type") != "array":
-            return f"a list is not of type {schema.get('type')!r}"
+        if "array" not in _types(known):
+            return f"a list is not of type {known.get('type')!r}"
         item = pack.slots.get(slot.list)
-        return _refused(pack, item, schema.get("items", {})) if item and not item.list else None
-    values: list[Any] = [slot.number.min, slot.number.max] if slot.number else ["today"] if slot.moment else []
+        return _refused(pack, item, known.get("items", {})) if item and not item.list else None
+    if slot.object is not None:
+        return _object_refused(pack, slot, known)
+    values: list[Any] = [slot.number.min, slot.number.at(slot.number.count - 1)] if slot.number else []
+    values += ["today"] if slot.moment else []
     for words in (slot.any, slot.zh_tw, slot.en):
         values += [word.value for word in (*words.train, *words.test)] if words else []
     validator = Draft202012Validator(schema)
     return next((fault.message for value in values for fault in validator.iter_errors(value)), None)
 
 
+def _object_refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | None:
+    """Why the schema does not take an object: its type, a property, or what a text of `say` leaves out."""
+    if "object" not in _types(schema):
+        return f"an object is not of type {schema.get('type')!r}"
+    parts, properties = slot.object or {}, schema.get("properties", {})
+    for name, part in parts.items():
+        if name not in properties:
+            return f"it has no property {name!r}"
+        inner = pack.slots.get(part)
+        if inner and inner is not slot and (why := _refused(pack, inner, properties[name])):
+            return f"{name}: {why}"
+    for language in Language:
+        for text in slot.say[language] if slot.say else ():
+            for name in schema.get("required", ()):
+                if name not in placeholders(text):
+                    return f"{name!r} is a required property, which {text!r} leaves out"
+    return None
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    kind = schema.get("type", ["array", "object"])
+    return kind if isinstance(kind, list) else [kind]
+
+
 # Texts
 
 
 def _requests(tool: PackTool, key: str, texts: Texts) -> Placed:
-    for place, text in _each(texts, (key,)):
+    for place, text in each(texts, (key,)):
         yield from _fills(tool, text, place)
         for name in tool.required:
-            if name not in _held(text):
+            if name not in placeholders(text):
                 yield place, f"requires {name!r}, which {text!r} leaves out; add {{{name}}}"
     for language in Language:
-        yield from _apart(texts[language], (key, str(language)), "has")
+        yield from apart(texts[language], (key, str(language)), "has")
 
 
 def _fills(tool: PackTool, text: str, place: Place) -> Placed:
     for name in _strange(text, tool.properties):
-        yield place, f"has no parameter {name!r}, which {text!r} fills; it has {_names(tool.properties)}"
+        yield place, f"has no parameter {name!r}, which {text!r} fills; it has {listed(tool.properties)}"
 
 
 def _missing(tool: PackTool, param: str, missings: Missings) -> Placed:
@@ -125,18 +163,18 @@ def _missing(tool: PackTool, param: str, missings: Missings) -> Placed:
     for language in Language:
         missing: Missing = missings[language]
         at = ("missing", param, str(language))
-        for place, text in _each_half(missing, at):
+        for place, text in each_half(missing, at):
             yield from _fills(tool, text, place)
-            if param in _held(text):
+            if param in placeholders(text):
                 yield place, f"has {text!r} for requests without {param!r}, which it holds; leave it out"
             for name in others:
-                if name not in _held(text):
+                if name not in placeholders(text):
                     yield place, f"has {text!r}, which leaves out {name!r} as well as {param!r}; add {{{name}}}"
-        yield from _apart(missing, at, "has")
+        yield from apart(missing, at, "has")
         for i, question in enumerate(missing.questions):
             place = (*at, "questions", i)
             if not any(plain(word) in plain(question) for word in missing.words):
-                yield place, f"asks {question!r}, which holds none of words ({_names(missing.words)}); add one"
+                yield place, f"asks {question!r}, which holds none of words ({listed(missing.words)}); add one"
             if not _asks(question):
                 yield place, f"asks {question!r} without a question mark; add it"
             for name in _strange(question, others):
@@ -145,58 +183,43 @@ def _missing(tool: PackTool, param: str, missings: Missings) -> Placed:
 
 def _talk(pack: Pack) -> Placed:
     """Texts that belong to no tool."""
-    for place, text in _each(pack.joiners, ("joiners",)):
-        if sorted(name.lower() for name in _held(text)) != ["a", "b"]:
-            yield place, f"joiner {text!r} should hold {{a}} and {{b}} (or {{A}}, {{B}}) and nothing else; mend it"
-    for place, text in _each(pack.declines, ("declines",)):
+    for place, text in each(pack.joiners, ("joiners",)):
+        if "".join(sorted(name.lower() for name in placeholders(text))) not in ("ab", "abc", "abcd"):
+            wanted = "{a} and {b} (or {A}, {B}), for more requests {c} and {d}"
+            yield place, f"joiner {text!r} should hold {wanted}, and nothing else; mend it"
+    for place, text in each(pack.answers, ("answers",)):
+        if placeholders(text) != {"value"}:
+            yield place, f"answer {text!r} should hold {{value}} and nothing else; mend it"
+    for key, texts in (("lead_ins", pack.lead_ins), ("sign_offs", pack.sign_offs)):
+        for place, text in each(texts, (key,)):
+            if placeholders(text):
+                yield place, f"{text!r} holds a placeholder; {key} stand beside any request, take it out"
+    for word, english in pack.code_switch.items():
+        if not word or not english or placeholders(word + english):
+            yield ("code_switch", word), f"code_switch has {word!r}: {english!r}; both are plain words"
+    for place, text in each(pack.declines, ("declines",)):
         if _asks(text):
             yield place, f"decline {text!r} asks something; say that no tool fits, without a question mark"
     for language in Language:
         for key, texts in (("joiners", pack.joiners), ("declines", pack.declines), ("unsupported", pack.unsupported)):
+            # lead_ins, sign_offs and answers are small talk around a request: they may stand in both
             if key != "declines":  # an answer may be the same
-                yield from _apart(texts[language], (key, str(language)), "pack has")
+                yield from apart(texts[language], (key, str(language)), "pack has")
         talk = pack.chat[language]
         for half in HALVES:
             for i, (said, answer) in enumerate(getattr(talk, half)):
                 if _asks(answer):
                     yield ("chat", str(language), half, i), f"answer {answer!r} to {said!r} asks something; just answer"
         said = Halves(train=[said for said, _ in talk.train], test=[said for said, _ in talk.test])
-        yield from _apart(said, ("chat", str(language)), "pack has")
-
-
-def _apart(texts: Halves, place: Place, has: str) -> Placed:
-    """Texts of the test do not stand in training."""
-    known = {plain(text) for text in texts.train}
-    for i, text in enumerate(texts.test):
-        if plain(text) in known:
-            yield (*place, "test", i), f"{has} {text!r} in train and in test; keep it in one"
-
-
-def _each(texts: Texts, place: Place) -> Placed:
-    for language in Language:
-        yield from _each_half(texts[language], (*place, str(language)))
-
-
-def _each_half(texts: Halves, place: Place) -> Placed:
-    for half in HALVES:
-        for i, text in enumerate(getattr(texts, half)):
-            yield (*place, half, i), text
-
-
-def _held(text: str) -> set[str]:
-    return set(PLACEHOLDER.findall(text))
+        yield from apart(said, ("chat", str(language)), "pack has")
 
 
 def _strange(text: str, known: Iterable[str]) -> list[str]:
-    return sorted(_held(text) - set(known))
+    return sorted(placeholders(text) - set(known))
 
 
 def _asks(text: str) -> bool:
     return "?" in text or "？" in text
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
 
 
 # The world
@@ -204,6 +227,8 @@ def _names(names: Iterable[str]) -> str:
 
 def _action(pack: Pack, tool: PackTool) -> Placed:
     action = tool.action
+    if action is None:
+        return
     columns = pack.tables.get(action.table)
     if columns is None:
         yield ("action",), f"acts on table {action.table!r}, which is not there; add it under tables"
@@ -211,32 +236,30 @@ def _action(pack: Pack, tool: PackTool) -> Placed:
     tests = [test.contains if isinstance(test, Contains) else test for test in action.where.values()]
     for name in (*tests, *action.set.values()):
         if name not in tool.properties:
-            yield ("action",), f"has no parameter {name!r}; it has {_names(tool.properties)}"
+            yield ("action",), f"has no parameter {name!r}; it has {listed(tool.properties)}"
     for name in (*action.where, *action.set, *action.columns):
         if name not in columns:
             yield (
                 ("action",),
-                f"acts on column {name!r}, which table {action.table!r} has not; it has {_names(columns)}",
+                f"acts on column {name!r}, which table {action.table!r} has not; it has {listed(columns)}",
             )
-    if action.insert or action.count:
+    if action.insert or action.count or action.list:
         return
-    row = tool.given.row if tool.given and tool.given.table == action.table else {}
+    row = next((given.row for given in tool.given if given.table == action.table), {})
     for column, name in zip(action.where, tests, strict=True):
         if column not in row or row[column].param != name:
             given = f"{{table: {action.table}, row: {{{column}: {{param: {name}}}}}}}"
             yield ("action",), f"finds nothing in an empty world; add given: {given}"
 
 
-def _given(pack: Pack, tool: PackTool) -> Placed:
-    if tool.given is None:
-        return
-    columns = pack.tables.get(tool.given.table, {})
-    for name, cell in tool.given.row.items():
+def _given(pack: Pack, tool: PackTool, given: Given) -> Placed:
+    columns = pack.tables.get(given.table, {})
+    for name, cell in given.row.items():
         if name not in columns:
-            known = _names(columns)
-            yield ("given",), f"is given column {name!r}, which table {tool.given.table!r} has not; it has {known}"
+            known = listed(columns)
+            yield ("given",), f"is given column {name!r}, which table {given.table!r} has not; it has {known}"
         if cell.param is not None and cell.param not in tool.properties:
-            yield ("given",), f"has no parameter {cell.param!r}; it has {_names(tool.properties)}"
+            yield ("given",), f"has no parameter {cell.param!r}; it has {listed(tool.properties)}"
         if cell.slot is not None and cell.slot not in pack.slots:
             yield ("given",), f"is given a value of slot {cell.slot!r}, which is not there; add it under slots"
 
@@ -267,6 +290,22 @@ def _slots(pack: Pack) -> Placed:
             yield place, f"slot {name!r} lists {slot.list!r}, which is no slot; add it under slots"
         elif slot.list and pack.slots[slot.list].list:
             yield place, f"slot {name!r} lists {slot.list!r}, which is a list itself; name another"
+        yield from _object(pack, name, slot)
+
+
+def _object(pack: Pack, name: str, slot: Slot) -> Placed:
+    place = ("slots", name, "object")
+    for part in (slot.object or {}).values():
+        inner = pack.slots.get(part)
+        if inner is None:
+            yield place, f"slot {name!r} has a part from slot {part!r}, which is no slot; add it under slots"
+        elif inner.object is not None or (inner.list and getattr(pack.slots.get(inner.list), "object", None)):
+            yield place, f"slot {name!r} has a part from slot {part!r}, which holds objects itself; name another"
+    for language in Language:
+        for text in slot.say[language] if slot.say else ():
+            for strange in _strange(text, slot.object or {}):
+                known = listed(slot.object or {})
+                yield ("slots", name, "say"), f"slot {name!r} says {text!r}, which holds {strange!r}; it has {known}"
 
 
 def _words(slot: Slot) -> list[tuple[str, Any]]:

@@ -5,171 +5,49 @@ pack.tool("book_room").phrasings[Language.ZH_TW].train
 
 from __future__ import annotations
 
-import re
+import json
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from callwright.moments import AtTime, OnDay, canonical, is_moment, read
+from callwright.moments import is_moment
+from callwright.pack_slots import (
+    NAME,
+    PLACEHOLDER,
+    Bilingual,
+    Halves,
+    Identifier,
+    Lines,
+    Part,
+    Scalar,
+    Slot,
+    Talks,
+    Texts,
+)
 from callwright.records import Language, Tool
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-Scalar = str | int | float | bool
-
-
-def _day(text: str) -> str:
-    found = read(text)
-    if not isinstance(found, OnDay) or found.time or canonical(found) != text:
-        raise ValueError(f"{text!r} is no day as the grammar of moments writes it (today, in 3 days, next monday, …)")
-    return text
-
-
-def _time(text: str) -> str:
-    found = read(text)
-    if not isinstance(found, AtTime) or canonical(found) != text:
-        raise ValueError(f"{text!r} is no time of day; write it in quotes as HH:MM, 24 hours")
-    return text
-
-
-Days = Annotated[list[Annotated[str, AfterValidator(_day)]], Field(min_length=1)]
-Times = Annotated[list[Annotated[str, AfterValidator(_time)]], Field(min_length=1)]
-Identifier = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-class Word(Part):
-    """What people say, and what the call then holds."""
-
-    say: str
-    value: Scalar
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain(cls, given: Any) -> Any:
-        if isinstance(given, bool):
-            raise ValueError("a truth value is not said as it is written; write {say: …, value: true}")  # noqa: TRY004 - what pydantic tells
-        return {"say": str(given), "value": given} if isinstance(given, str | int | float) else given
-
-
-class Halves(Part):
-    """Texts of the training and texts of the test."""
-
-    train: Annotated[list[str], Field(min_length=1)]
-    test: Annotated[list[str], Field(min_length=1)]
-
-    def of(self, test: bool) -> list[str]:
-        return self.test if test else self.train
-
-
-class Words(Part):
-    train: Annotated[list[Word], Field(min_length=1)]
-    test: Annotated[list[Word], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _same_everywhere(cls, given: Any) -> Any:
-        return {"train": given, "test": given} if isinstance(given, list) else given
-
-    def of(self, test: bool) -> list[Word]:
-        return self.test if test else self.train
-
-
-class Bilingual(Part):
-    """One thing in each language; `thing[language]`."""
-
-    def __getitem__(self, language: Language) -> Any:
-        return getattr(self, "zh_tw" if language is Language.ZH_TW else "en")
-
-
-class Texts(Bilingual):
-    zh_tw: Halves = Field(alias="zh-TW")
-    en: Halves
-
-
-class Lines(Bilingual):
-    zh_tw: Annotated[list[str], Field(min_length=1)] = Field(alias="zh-TW")
-    en: Annotated[list[str], Field(min_length=1)]
-
-
-class Line(Bilingual):
-    zh_tw: str = Field(alias="zh-TW")
-    en: str
-
-
-class Talk(Part):
-    train: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(min_length=1)]
-    test: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(min_length=1)]
-
-    def of(self, test: bool) -> list[list[str]]:
-        return self.test if test else self.train
-
-
-class Talks(Bilingual):
-    zh_tw: Talk = Field(alias="zh-TW")
-    en: Talk
-
-
-class Steps(Part):
-    min: int
-    max: int
-    step: Annotated[int, Field(ge=1)]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min > self.max:
-            raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
-        return self
-
-
-class Slot(Part):
-    """Where values come from: words, a number, a moment, or several values of another slot."""
-
-    free: bool = False
-    any: Words | None = None
-    zh_tw: Words | None = Field(default=None, alias="zh-TW")
-    en: Words | None = None
-    number: Steps | None = None
-    digits: bool = False
-    moment: Literal["date-time", "date", "time"] | None = None
-    days: Days | None = None
-    """The days a moment may fall on, in the grammar of moments; left out: any that people usually say."""
-    times: Times | None = None
-    """The times of day, HH:MM; likewise."""
-    spoken: Annotated[float, Field(ge=0, le=1)] = 0.8
-    """Share of times that are said as people say them (下午三點, 3 pm); the others are written 15:00."""
-    list: str | None = None
-    min: Annotated[int, Field(ge=1)] = 1
-    max: Annotated[int, Field(ge=1)] = 3
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        words = self.any is not None or (self.zh_tw is not None and self.en is not None)
-        kinds = [words, self.number is not None, self.moment is not None, self.list is not None]
-        if sum(kinds) != 1:
-            raise ValueError("a slot is one of: words (any, or zh-TW and en), number, moment, list")
-        if (self.days and self.moment not in ("date-time", "date")) or (self.times and self.moment in (None, "date")):
-            raise ValueError("days belong to a moment that is a date-time or a date, times to a date-time or a time")
-        if "spoken" in self.model_fields_set and self.moment not in ("date-time", "time"):
-            raise ValueError("spoken belongs to a moment that is a date-time or a time")
-        if self.min > self.max:
-            raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
-        return self
-
-    def words(self, language: Language) -> Words:
-        found = self.any or (self.zh_tw if language is Language.ZH_TW else self.en)
-        if found is None:
-            raise ValueError("this slot has no words; number, moment and list say where its values come from")
-        return found
+__all__ = [
+    "NAME",
+    "PLACEHOLDER",
+    "Action",
+    "Chain",
+    "Contains",
+    "Failing",
+    "Given",
+    "Halves",
+    "Missing",
+    "Missings",
+    "Pack",
+    "PackTool",
+    "Slot",
+    "Texts",
+]
 
 
 class Missing(Halves):
-    questions: Annotated[list[str], Field(min_length=1)]
-    words: Annotated[list[str], Field(min_length=1)]
+    questions: list[str] = []
+    words: list[str] = []
 
 
 class Missings(Bilingual):
@@ -182,6 +60,7 @@ class Contains(Part):
 
 
 Where = dict[Identifier, Identifier | Contains]
+Columns = list[Identifier]
 
 
 class Action(Part):
@@ -189,28 +68,42 @@ class Action(Part):
 
     insert: Identifier | None = None
     select: Identifier | None = None
+    list: Identifier | None = None
     count: Identifier | None = None
     update: Identifier | None = None
     delete: Identifier | None = None
     where: Where = {}
     set: dict[Identifier, Identifier] = {}
-    columns: list[Identifier] = []
+    columns: Columns = []
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.insert, self.select, self.count, self.update, self.delete)) != 1:
-            raise ValueError("an action is one of insert, select, count, update, delete")
+        if sum(kind is not None for kind in self._kinds) != 1:
+            raise ValueError("an action is one of insert, select, list, count, update, delete")
+        if self.list and not self.columns:
+            raise ValueError("list needs columns: what is told of each row")
         return self
 
     @property
+    def _kinds(self) -> tuple[str | None, ...]:
+        return self.insert, self.select, self.list, self.count, self.update, self.delete
+
+    @property
     def table(self) -> str:
-        return self.insert or self.select or self.count or self.update or self.delete or ""
+        return next(kind for kind in self._kinds if kind)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return bool(self.select or self.list or self.count)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of its result."""
         if self.select or self.update:
             return tuple(self.columns)
+        if self.list:
+            return ("count", "items")
         return ("id",) if self.insert else ("count",) if self.count else ("deleted",)
 
 
@@ -226,30 +119,75 @@ class Cell(Part):
         return self
 
 
+class Rows(Part):
+    min: Annotated[int, Field(ge=1)]
+    max: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
+        return self
+
+
 class Given(Part):
     table: Identifier
     row: dict[Identifier, Cell]
+    rows: Rows | None = None
+    """How many such rows there are; one unless said."""
+
+
+class Step(Part):
+    """One call of a chain. `take`: parameters that come from the result of an earlier step, `FIELD` or `TOOL.FIELD`."""
+
+    tool: Identifier
+    take: dict[Identifier, str] = {}
+
+
+class Chain(Part):
+    """A request that takes several calls, each after the result of the one before."""
+
+    steps: Annotated[list[Step], Field(min_length=2, max_length=3)]
+    phrasings: Texts = Texts()
+
+
+class Failing(Part):
+    """A way in which tools fail: the result is `{"error": error}`, `told` is what the assistant says then."""
+
+    error: Identifier
+    tools: list[Identifier] | None = None
+    """The tools that fail so; left out: any that acts on the world."""
+    retry: bool = False
+    """Whether the same call once more may work."""
+    told: Texts = Texts()
 
 
 class PackTool(Part):
     name: Identifier
-    description: Line
+    description: Lines
+    """The first is the usual one, the others say the same in other words."""
     parameters: dict[str, Any]
     slots: dict[str, str] = {}
     moments: list[str] = []
-    phrasings: Texts
-    clauses: Texts
+    phrasings: Texts = Texts()
+    clauses: Texts = Texts()
     missing: dict[str, Missings] = {}
-    action: Action
-    given: Given | None = None
-    replies: Texts
+    action: Action | None = None
+    """Left out: the pack cannot run the tool, so no row shows a result of it."""
+    given: list[Given] = []
+    replies: Texts = Texts()
+
+    @field_validator("given", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: Any) -> Any:
+        return [given] if isinstance(given, dict) else given
 
     def slot_of(self, param: str) -> str:
         return self.slots.get(param, param)
 
     def offered(self, language: Language) -> Tool:
         """The tool as a model sees it."""
-        return Tool(self.name, self.description[language], self.parameters)
+        return Tool(self.name, self.description[language][0], self.parameters)
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -268,13 +206,34 @@ class PackTool(Part):
 class Pack(Part):
     pack: Identifier
     system: Lines
-    tables: dict[Identifier, dict[Identifier, Literal["text", "integer", "real", "moment", "list"]]]
-    slots: dict[str, Slot]
+    tables: dict[
+        Identifier, dict[Identifier, Literal["text", "integer", "real", "boolean", "moment", "list", "object"]]
+    ] = {}
+    slots: dict[str, Slot] = {}
     tools: Annotated[list[PackTool], Field(min_length=1)]
-    joiners: Texts
-    declines: Texts
-    unsupported: Texts
-    chat: Talks
+    chains: list[Chain] = []
+    errors: list[Failing] = []
+    joiners: Texts = Texts()
+    answers: Texts = Texts()
+    """How people answer when they were asked for a value, `{value}`."""
+    declines: Texts = Texts()
+    unsupported: Texts = Texts()
+    chat: Talks = Talks()
+    lead_ins: Texts = Texts()
+    """What people say before a request."""
+    sign_offs: Texts = Texts()
+    """What they say after it."""
+    code_switch: dict[str, str] = {}
+    """Words of a zh-TW request that people also say in English: 會議: meeting."""
 
     def tool(self, name: str) -> PackTool:
-        return next(tool for tool in self.tools if tool.name == name)
+        return self.named[name]
+
+    @cached_property
+    def named(self) -> dict[str, PackTool]:
+        return {tool.name: tool for tool in self.tools}
+
+    @cached_property
+    def tables_key(self) -> str:
+        """The tables as text: packs with the same have like databases."""
+        return json.dumps(self.tables)

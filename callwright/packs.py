@@ -17,10 +17,12 @@ import yaml
 from pydantic import ValidationError
 
 from callwright.faults import Fault, found
-from callwright.pack_checks import Place, check
+from callwright.pack_checks import check
+from callwright.pack_lacks import ESSENTIAL, GOOD, lacks
 from callwright.pack_shape import Pack, PackTool
+from callwright.pack_texts import Place
 
-__all__ = ["FOLDER", "Pack", "PackTool", "read_pack", "read_packs"]
+__all__ = ["FOLDER", "Pack", "PackTool", "lacking", "read_pack", "read_packs"]
 
 FOLDER = Path("packs")
 
@@ -29,11 +31,17 @@ def read_packs(names: Iterable[str], folder: Path = FOLDER) -> list[Pack]:
     """Read several packs; the faults of all are told at once."""
     packs: list[Pack] = []
     faults: list[str] = []
+    owners: dict[str, str] = {}
     for name in names:
         try:
             packs.append(read_pack(folder / f"{name}.yaml"))
         except Fault as fault:
             faults += fault.sentences
+            continue
+        for tool in packs[-1].tools:
+            if (owner := owners.setdefault(tool.name, name)) != name:
+                twice = f"tool {tool.name!r} stands in {folder / owner}.yaml too"
+                faults.append(f"{folder / name}.yaml: {twice}; rename one of them")
     if faults:
         raise Fault(faults)
     return packs
@@ -41,6 +49,19 @@ def read_packs(names: Iterable[str], folder: Path = FOLDER) -> list[Pack]:
 
 def read_pack(path: Path) -> Pack:
     """Read and check one pack; `Fault` holds one sentence a fault, with its line."""
+    pack, lines = _read(path)
+    if short := list(lacks(pack, ESSENTIAL)):
+        raise Fault(lines.told(path, short))
+    return pack
+
+
+def lacking(path: Path) -> tuple[Pack, list[str]]:
+    """A pack that may be a draft, and what a good one would have more: one sentence each, with its line."""
+    pack, lines = _read(path)
+    return pack, lines.told(path, lacks(pack, GOOD))
+
+
+def _read(path: Path) -> tuple[Pack, _Lines]:
     value, lines = _read_yaml(path)
     twice = "stands twice, and only one of the two counts; put them together"
     faults: list[tuple[Place, str]] = [(place, f"{place[-1]!r} {twice}") for place in lines.twice]
@@ -55,9 +76,8 @@ def read_pack(path: Path) -> Pack:
         if pack.pack != path.stem:
             faults.append((("pack",), f"pack is {pack.pack!r}; name it {path.stem!r}, as the file"))
     if faults:
-        told = sorted((lines.of(place), sentence) for place, sentence in faults)
-        raise Fault(f"{path}:{line}: {sentence}" for line, sentence in told)
-    return pack
+        raise Fault(lines.told(path, faults))
+    return pack, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +89,18 @@ class _Lines:
     """Keys that stand twice in their mapping: YAML would drop the first in silence."""
 
     def of(self, place: Place) -> int:
+        if "given" in place:  # one alone may stand there without a list around it
+            at = place.index("given") + 1
+            alone = (*place[:at], *place[at + 1 :])
+            place = alone if alone in self.lines else place
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
+
+    def told(self, path: Path, sentences: Iterable[tuple[Place, str]]) -> list[str]:
+        """Each sentence with file and line, in their order."""
+        placed = sorted((self.of(place), sentence) for place, sentence in sentences)
+        return [f"{path}:{line}: {sentence}" for line, sentence in placed]
 
     def note(self, node: Any, place: Place = ()) -> None:
         if node is None:

@@ -52,7 +52,7 @@ class Exam(Section):
 
 
 class Range(Section):
-    min: Annotated[int, Field(ge=2)]  # two calls in one turn need two tools
+    min: Count
     max: Count
 
     @model_validator(mode="after")
@@ -65,9 +65,11 @@ class Range(Section):
 class Categories(Section):
     single: Share
     parallel: Share
+    chained: Share
     missing: Share
     no_tool: Share
     full_loop: Share
+    tool_error: Share
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -88,8 +90,24 @@ class Exams(Section):
     unseen: Exam
 
 
+class Varied(Section):
+    """Shares of what is varied; callwright/variation.py says of what each is a share."""
+
+    other_packs: Share
+    renamed: Share
+    paraphrased: Share
+    undescribed: Share
+    english_tools: Share
+    lead_ins: Share
+    mixed_language: Share
+    typos: Share
+    widths: Share
+    spoken: Share
+
+
 class Generate(Section):
     packs: Annotated[list[str], Field(min_length=1)]
+    held_out_packs: list[str]
     rows: Count
     seed: int
     zh_tw_share: Share
@@ -97,6 +115,9 @@ class Generate(Section):
     tools_offered: Range
     rows_per_tool_list: Count
     voices: Count
+    parallel_calls: Annotated[int, Field(ge=2, le=4)]
+    follow_ups: Share
+    variation: Varied
     held_out_tools: list[str]
     exam: Exams
 

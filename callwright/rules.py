@@ -10,20 +10,22 @@ A user turn or reply is judged by language; texts of tools and of the system are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from callwright.backend import Refused, World
-from callwright.grammar import NOW
-from callwright.grounding import dates, unsaid
+from callwright.grounding import dates, foreign, unsaid
 from callwright.moments import Absolute, canonical, is_moment, read
 from callwright.packs import Pack
-from callwright.records import Calls, Category, Example, Language, Message, Reply, Result, System, Tool, User
+from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
 from callwright.replies import asks_for, facts, invented, untold
 from callwright.schemas import of_parameter, schema_fault, tool_fault
+from callwright.speech import plain
+from callwright.values import leaves
+from callwright.writing import NOW
 
 
 class Failure(NamedTuple):
@@ -39,13 +41,14 @@ class Rules:
 
     def __init__(self, packs: Sequence[Pack]) -> None:
         self.packs = {pack.pack: pack for pack in packs}
+        self.lexicon = lexicon(packs)
         self.order: tuple[Rule, ...] = (
             tool_schemas,
             roles,
             language,
             calls,
-            moments,
-            grounding,
+            self.moments,
+            self.grounding,
             self.execution,
             replies,
         )
@@ -56,17 +59,119 @@ class Rules:
                 return Failure(failure.code, f"{row.id}: {failure.message}")
         return None
 
+    def warnings(self, row: Example) -> Iterator[Failure]:
+        """What a person should look at though no rule is broken: mainland terms, free text in another script."""
+        if row.language is Language.ZH_TW:
+            for i, turn in enumerate(row.messages):
+                if isinstance(turn, User | Reply) and (found := mainland_term(turn.content)):
+                    term, here = found
+                    yield Failure("mainland_term", f"{row.id}: messages[{i}] says {term!r}; in Taiwan that is {here!r}")
+        for value in self._values(row):
+            for part in foreign(value.name, value.value, value.schema, value.said, value.marked):
+                meant = self.lexicon.get(plain(part), ())
+                if not any(plain(word) in plain(value.said) for word in meant):
+                    shown = f"{row.id}: {value.place} is {part!r}"
+                    yield Failure(
+                        "other_script", f"{shown}, in another script than the conversation; no pack's words say it"
+                    )
+
+    def moments(self, row: Example) -> Iterator[Failure]:
+        for value in self._values(row):
+            for place, name, schema, part in leaves(value.name, value.value, value.schema, value.place):
+                if not isinstance(part, str) or not is_moment(name, schema, value.marked):
+                    continue
+                moment, shown = read(part), f"{place} is {part!r}"
+                if moment is None:
+                    yield Failure("bad_relative_time", f"{shown}; expected a moment such as 'tomorrow 15:00'")
+                elif isinstance(moment, Absolute) and moment.date not in dates(value.said):
+                    expected = "expected a moment such as 'tomorrow 15:00'"
+                    yield Failure("hardcoded_date", f"{shown}, a date nobody said; {expected}")
+                elif canonical(moment) != part:
+                    yield Failure(
+                        "bad_relative_time", f"{shown}; expected its canonical spelling {canonical(moment)!r}"
+                    )
+
+    def grounding(self, row: Example) -> Iterator[Failure]:
+        for value in self._values(row):
+            for part in unsaid(value.name, value.value, value.schema, value.said, value.marked):
+                yield Failure("ungrounded_value", f"{value.place} is {part!r}, which the conversation does not hold")
+
     def execution(self, row: Example) -> Iterator[Failure]:
         """The backend refuses no call."""
-        pack = next((pack for name, pack in self.packs.items() if name == row.source.get("pack")), None)
+        pack = self.packs.get(str(row.source.get("pack")))
         if pack is None or not row.calls:
             return
         with World(pack, NOW) as world:
             for call in row.calls:
+                own = _own(call, row)
+                known = pack.named.get(own.tool)
+                if known is not None and known.action is None:
+                    continue
                 try:
-                    world.run(call)
+                    world.run(own)
                 except Refused as refusal:
                     yield Failure("execution_failed", f"the backend refuses {call.tool}: {refusal}")
+
+    def _values(self, row: Example) -> Iterator[_Value]:
+        """Each value of each call, with the conversation before it."""
+        tools = {tool.name: tool for tool in row.tools}
+        pack = self.packs.get(str(row.source.get("pack")))
+        before: list[str] = []
+        for i, turn in enumerate(row.messages):
+            if isinstance(turn, User | Result):
+                before.append(turn.content)
+            if not isinstance(turn, Calls):
+                continue
+            said = "\n".join(before)
+            for j, call in enumerate(turn.calls):
+                tool = tools.get(call.tool)
+                if tool is None:
+                    continue
+                own = pack.named.get(_own(call, row).tool) if pack else None
+                params = _renamed(call, row).get("params", {})
+                for name, value in call.params.items():
+                    marked = own is not None and params.get(name, name) in own.moments
+                    place = f"messages[{i}].calls[{j}].params.{name}"
+                    yield _Value(place, said, name, of_parameter(tool, name), value, marked)
+
+
+class _Value(NamedTuple):
+    place: str
+    said: str
+    name: str
+    schema: Mapping[str, Any]
+    value: Any
+    marked: bool
+
+
+def _renamed(call: Call, row: Example) -> Mapping[str, Any]:
+    """What the pack calls the tool and its parameters, where the row shows them under other names."""
+    renamed = row.source.get("renamed")
+    found = renamed.get(call.tool) if isinstance(renamed, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _own(call: Call, row: Example) -> Call:
+    """The call under the pack's names."""
+    names = _renamed(call, row)
+    if not names:
+        return call
+    params = names.get("params", {})
+    return Call(
+        str(names.get("tool", call.tool)), {params.get(name, name): value for name, value in call.params.items()}
+    )
+
+
+def lexicon(packs: Iterable[Pack]) -> dict[str, tuple[str, ...]]:
+    """What people say for a value, by the value: the packs' words that say one thing and stand for another."""
+    found: dict[str, list[str]] = {}
+    for pack in packs:
+        for slot in pack.slots.values():
+            for words in (slot.any, slot.zh_tw, slot.en):
+                for word in (*words.train, *words.test) if words else ():
+                    if isinstance(word.value, str) and word.value != word.say:
+                        found.setdefault(plain(word.value), []).append(word.say)
+    return {value: tuple(said) for value, said in found.items()}
 
 
 def tool_schemas(row: Example) -> Iterator[Failure]:
@@ -140,6 +245,35 @@ def simplified() -> frozenset[str]:
     return frozenset(sign for sign, traditional in pairs if sign not in traditional.split()) - _TAIWAN_TOO
 
 
+@lru_cache(maxsize=1)
+def mainland_terms() -> tuple[re.Pattern[str], dict[str, str]]:
+    """Terms of the mainland that Taiwan has another for, by OpenCC's own table."""
+    table = (files("opencc") / "dictionary" / "TWPhrases.txt").read_text(encoding="utf-8")
+    pairs = [line.split("\t") for line in table.splitlines() if "\t" in line]
+    kept = {term: here.split()[0] for term, here in pairs if term in _NOT_SAID_HERE}
+    terms = sorted(kept, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, terms))), kept
+
+
+def mainland_term(text: str) -> tuple[str, str] | None:
+    """The first mainland term of a text, and what it is in Taiwan."""
+    pattern, here = mainland_terms()
+    found = pattern.search(text)
+    return (found[0], here[found[0]]) if found else None
+
+
+_NOT_SAID_HERE = frozenset(
+    (
+        "U盤 下拉列表 互聯網 人工智能 光盤 光驅 內存 刻錄 剪貼板 博客 固件 單片機 命令行 字符 字符串 屏幕 截屏 "
+        "打印 打印機 掃描儀 數據庫 數據挖掘 文件夾 服務器 殺毒 源代碼 演示文稿 激光 用戶名 知識產權 短信 硬件 "
+        "硬盤 移動電話 移動硬盤 移動網絡 移動通信 程序員 端口 筆記本電腦 粘貼 網卡 網吧 網絡 線程 編程 緩存 芯片 "
+        "視頻 視頻會議 視頻通話 觸摸屏 計算機科學 計算機安全 軟件 軟驅 黑客 默認 默認值 鼠標 鏈接 操作系統 "
+        "局域網 寬帶 出租車 塑料 納米 概率 首席執行官 意大利 新西蘭 老撾 坦桑尼亞 尼日利亞 沙特阿拉伯 馬爾代夫"
+    ).split()
+)
+"""Of the table's some five hundred terms many are also Taiwan's, in another sense (文件, 菜單, 通過); these are not."""
+
+
 def calls(row: Example) -> Iterator[Failure]:
     """Tools that are offered, parameters that they have, values that their schemas allow."""
     tools = {tool.name: tool for tool in row.tools}
@@ -147,25 +281,6 @@ def calls(row: Example) -> Iterator[Failure]:
         for j, call in enumerate(turn.calls if isinstance(turn, Calls) else ()):
             if fault := schema_fault(call, tools.get(call.tool)):
                 yield Failure(fault[0], f"messages[{i}].calls[{j}]: {fault[1]}")
-
-
-def moments(row: Example) -> Iterator[Failure]:
-    for place, said, tool, name, value in _values(row):
-        if not isinstance(value, str) or not is_moment(name, of_parameter(tool, name)):
-            continue
-        moment, shown = read(value), f"{place} is {value!r}"
-        if moment is None:
-            yield Failure("bad_relative_time", f"{shown}; expected a moment such as 'tomorrow 15:00'")
-        elif isinstance(moment, Absolute) and moment.date not in dates(said):
-            yield Failure("hardcoded_date", f"{shown}, a date nobody said; expected a moment such as 'tomorrow 15:00'")
-        elif canonical(moment) != value:
-            yield Failure("bad_relative_time", f"{shown}; expected its canonical spelling {canonical(moment)!r}")
-
-
-def grounding(row: Example) -> Iterator[Failure]:
-    for place, said, tool, name, value in _values(row):
-        for part in unsaid(name, value, of_parameter(tool, name), said):
-            yield Failure("ungrounded_value", f"{place} is {part!r}, which the conversation does not hold")
 
 
 def replies(row: Example) -> Iterator[Failure]:
@@ -191,18 +306,6 @@ def replies(row: Example) -> Iterator[Failure]:
                 if row.category is Category.MISSING and asks and not asks_for(content, asks):
                     words = ", ".join(asks)
                     yield Failure("unfaithful_reply", f"messages[{i}] does not ask for the missing value ({words})")
-
-
-def _values(row: Example) -> Iterator[tuple[str, str, Tool, str, Any]]:
-    """Each value of each call: its place, the conversation before it, its tool, its parameter, itself."""
-    tools = {tool.name: tool for tool in row.tools}
-    before: list[str] = []
-    for i, turn in enumerate(row.messages):
-        if isinstance(turn, User | Result):
-            before.append(turn.content)
-        for j, call in enumerate(turn.calls if isinstance(turn, Calls) else ()):
-            for name, value in call.params.items():
-                yield f"messages[{i}].calls[{j}].params.{name}", "\n".join(before), tools[call.tool], name, value
 
 
 def _role(turn: Message) -> str:

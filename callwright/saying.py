@@ -13,7 +13,7 @@ from random import Random
 
 from callwright.moments import WEEKDAYS, AtTime, Day, Days, InMinutes, Moment, Months, OnDay, Weekday
 from callwright.records import Language
-from callwright.speech import ZH_DIGITS, ZH_WEEKDAYS
+from callwright.speech import EN_NUMBERS, EN_TENS, ZH_DIGITS, ZH_WEEKDAYS
 
 _ZH_DAYS = {-1: "昨天", 0: "今天", 1: "明天", 2: "後天"}
 _EN_DAYS = {-1: "yesterday", 0: "today", 1: "tomorrow"}
@@ -49,6 +49,28 @@ def say_number(number: int, language: Language, rng: Random) -> str:
     return str(number)
 
 
+def spell_number(number: int, language: Language) -> str:
+    """In words as far as people go: 二十五, twenty-five; beyond that in digits."""
+    if language is Language.ZH_TW:
+        return zh_count(number) if 0 <= number < 10_000 else str(number)
+    if not 0 <= number < 100:
+        return str(number)
+    if number < len(EN_NUMBERS):
+        return EN_NUMBERS[number]
+    ten, rest = divmod(number, 10)
+    word = next(word for word, value in EN_TENS.items() if value == ten * 10)
+    return f"{word}-{EN_NUMBERS[rest]}" if rest else word
+
+
+def say_scaled(number: float, language: Language, rng: Random) -> str:
+    """With its scale where that is exact: 300 萬, 3 million, 50k; else digits, with separators as people write them."""
+    zh = language is Language.ZH_TW
+    for size, words in ((10_000, [" 萬", "萬"]),) if zh else ((1_000_000, [" million"]), (1000, ["k", " thousand"])):
+        if number >= size and number % (size / 10) == 0:
+            return f"{number / size:g}{rng.choice(words)}"
+    return f"{number:,}" if rng.random() < 0.5 else str(number)
+
+
 def say_list(said: list[str], language: Language, rng: Random) -> str:
     """甲、乙和丙; one, two and three."""
     if len(said) == 1:
@@ -58,13 +80,18 @@ def say_list(said: list[str], language: Language, rng: Random) -> str:
     return ("、" if zh else ", ").join(said[:-1]) + last + said[-1]
 
 
-def say_moment(moment: Moment, language: Language, rng: Random, spoken: float = 0.8) -> str:
-    """As people say it, a share of the times `spoken` and the others written; what is drawn comes from `rng`."""
+def say_moment(moment: Moment, language: Language, rng: Random, spoken: float = 0.8, in_words: bool = False) -> str:
+    """As people say it, a share of the times `spoken` and the others written; what is drawn comes from `rng`.
+
+    `in_words`: without any digits (half past three in the afternoon).
+    """
     zh = language is Language.ZH_TW
 
     def clock(at: time) -> str:
         if rng.random() >= spoken:
             return (f" {at:%H:%M} " if rng.random() < 0.5 else f"{at:%H:%M}") if zh else f"{at:%H:%M}"
+        if in_words and not zh:
+            return _en_words_time(at)
         return _zh_time(at, rng) if zh else _en_time(at, rng)
 
     match moment:
@@ -139,6 +166,19 @@ def _en_time(at: time, rng: Random) -> str:
         return "noon"
     gap = rng.choice([" ", ""])
     return f"{hour}:{at:%M}{gap}{half}" if at.minute else f"{hour}{gap}{half}"
+
+
+def _en_words_time(at: time) -> str:
+    """As in "half past three in the afternoon"; minutes that are no quarter as 3:20 pm."""
+    if at.minute not in (0, 15, 30, 45):
+        return f"{at.hour % 12 or 12}:{at:%M} {'am' if at.hour < 12 else 'pm'}"
+    hour = (at.hour + (at.minute == 45)) % 12 or 12
+    word = EN_NUMBERS[hour]
+    said = {0: f"{word} o'clock", 15: f"quarter past {word}", 30: f"half past {word}", 45: f"quarter to {word}"}[
+        at.minute
+    ]
+    part = "in the morning" if at.hour < 12 else "in the afternoon" if at.hour < 18 else "in the evening"
+    return f"{said} {part}"
 
 
 def _zh_or_digits(number: int, rng: Random) -> str:

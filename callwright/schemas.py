@@ -15,11 +15,12 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from callwright.records import Call, Tool
 
-if TYPE_CHECKING:  # loading jsonschema takes longer than the rest of callwright; it is loaded when a schema is judged
-    from jsonschema import Draft202012Validator
+if TYPE_CHECKING:  # loaded when a schema is judged
+    import jsonschema_rs
 
 _CODES = {
     "additionalProperties": "unknown_param",
@@ -38,8 +39,6 @@ def tool_fault(tool: Tool) -> str | None:
 
 def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     """The first way in which a call breaks its tool's schema: a code of design §4 and a sentence, or None."""
-    from referencing.exceptions import Unresolvable
-
     if tool is None:
         return "unknown_tool", f"there is no tool {call.tool!r}"
     for name in call.params:
@@ -49,14 +48,17 @@ def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     for name in tool.required:
         if name not in call.params:
             return "missing_param", f"{call.tool} requires {name!r}"
+    if schema_broken := tool_fault(tool):
+        return "bad_tool_schema", f"{call.tool}: {schema_broken}"
     try:
         fault = next(_validator(json.dumps(tool.parameters)).iter_errors(dict(call.params)), None)
-    except (Unresolvable, RecursionError) as error:
-        return "bad_tool_schema", f"{call.tool}: parameters refers to what is not in it, or to itself ({error})"
+    except ValueError as error:  # half of a surrogate pair, or nested too deep
+        return "bad_value", f"{call.tool}: its parameters cannot be judged ({error})"
     if fault is None:
         return None
-    place = ".".join((call.tool, *map(str, fault.absolute_path)))
-    return _CODES.get(str(fault.validator), "bad_value"), f"{place}: {fault.message}"
+    place = ".".join((call.tool, *map(str, fault.instance_path)))
+    keyword = next((str(part) for part in reversed(fault.schema_path) if not isinstance(part, int)), "")
+    return _CODES.get(keyword, "bad_value"), f"{place}: {fault.message}"
 
 
 def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
@@ -76,12 +78,68 @@ def _schema_fault(text: str) -> str | None:
         return f"parameters is not a JSON Schema: {error.message}"
     if schema.get("type") != "object":
         return f"parameters has type {schema.get('type')!r}; expected object"
+    if circle := _circle(schema):
+        return f"parameters has the reference {circle!r}, which leads back to itself"
+    try:
+        _validator(text)
+    except ValueError as error:
+        why = next(iter(str(error).splitlines()), "")
+        return f"parameters refers to what is not in it: {why}"
     return None
 
 
-@lru_cache(maxsize=4096)
-def _validator(text: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+"""Keywords whose schemas judge the same value as the schema that they stand in."""
 
-    return Draft202012Validator(json.loads(text), registry=Registry())
+
+def _circle(schema: Any) -> str | None:
+    """A reference that is followed for ever: one that leads back to itself before any part of a value is looked at."""
+    done: set[int] = set()
+
+    def follow(node: Any, on_way: tuple[int, ...]) -> str | None:
+        if not isinstance(node, Mapping) or id(node) in done:
+            return None
+        way = (*on_way, id(node))
+        target = _target(schema, node.get("$ref"))
+        if target is not None and id(target) in way:
+            return str(node["$ref"])
+        inner = [target] if target is not None else []
+        for keyword in _IN_PLACE:
+            part = node.get(keyword)
+            inner += part if isinstance(part, list) else [part]
+        found = next((circle for part in inner if (circle := follow(part, way))), None)
+        done.add(id(node))
+        return found
+
+    def everywhere(node: Any) -> str | None:
+        if isinstance(node, Mapping) and (found := follow(node, ())):
+            return found
+        parts = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+        return next((circle for part in parts if (circle := everywhere(part))), None)
+
+    return everywhere(schema)
+
+
+def _target(schema: Any, reference: Any) -> Any:
+    """What a reference inside the schema points to; None where it points nowhere or out of it."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    node = schema
+    for part in reference[1:].split("/")[1:]:
+        name = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list):
+            node = node[int(name)] if name.isdecimal() and int(name) < len(node) else None
+        else:
+            node = node.get(name) if isinstance(node, Mapping) else None
+    return node
+
+
+@lru_cache(maxsize=4096)
+def _validator(text: str) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(json.loads(text), retriever=_never_fetched, validate_formats=False)
+
+
+def _never_fetched(address: str) -> Any:
+    raise ValueError(f"{address} lies outside the schema, and nothing is fetched")

@@ -19,11 +19,11 @@ from callwright.moments import WEEKDAYS, Day, Days, Months, Weekday
 
 ZH_DIGITS = "零一二三四五六七八九"
 ZH_WEEKDAYS = "一二三四五六日"
-_EN_NUMBERS = (
+EN_NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
-_EN_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
+EN_TENS = dict(zip("twenty thirty forty fifty sixty seventy eighty ninety".split(), range(20, 100, 10), strict=True))
 
 
 def plain(text: str) -> str:
@@ -96,7 +96,7 @@ def _times(words: str) -> Iterator[time]:
     for mark, hour in re.findall(r"\b(half|quarter) past (\w+)", words):
         yield from _clock("", en_value(hour), 30 if mark == "half" else 15)
     for hour in re.findall(r"\bquarter to (\w+)", words):
-        yield from _clock("", (en_value(hour) or 0) - 1, 45)
+        yield from _clock("", ((en_value(hour) or 0) - 1) or 12, 45)
     for before, after in re.findall(r"\bat (\w+)\b(?!:)|\b(\w+) o'?clock", words):
         yield from _clock("", en_value(before or after), 0)
     if re.search(r"\bnoon\b|正午|中午(?! ?[\d一二兩三十])", words):
@@ -158,11 +158,11 @@ def en_value(word: str) -> int | None:
     """The whole number of digits or an English number word up to 99."""
     if word.isdecimal():
         return int(word)
-    if word in _EN_NUMBERS:
-        return _EN_NUMBERS.index(word)
+    if word in EN_NUMBERS:
+        return EN_NUMBERS.index(word)
     head, _, tail = word.partition("-")
-    if head in _EN_TENS and (not tail or tail in _EN_NUMBERS[1:10]):
-        return _EN_TENS[head] + (_EN_NUMBERS.index(tail) if tail else 0)
+    if head in EN_TENS and (not tail or tail in EN_NUMBERS[1:10]):
+        return EN_TENS[head] + (EN_NUMBERS.index(tail) if tail else 0)
     return 1 if word in ("a", "an") else None
 
 

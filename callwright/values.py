@@ -5,12 +5,27 @@ JSON values by value, moments by their canonical spelling, text as people compar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from callwright.moments import canonical, is_moment, read
 from callwright.records import Call, Tool
 from callwright.speech import plain
+
+
+def leaves(name: str, value: Any, schema: Any, place: str = "") -> Iterator[tuple[str, str, Mapping[str, Any], Any]]:
+    """The scalars in the value of parameter `name`: (place, name, schema, scalar); an item of a list has no name."""
+    known = schema if isinstance(schema, Mapping) else {}
+    place = place or name
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from leaves("", item, known.get("items"), f"{place}.{i}")
+    elif isinstance(value, Mapping):
+        parts = known.get("properties", {})
+        for key, item in value.items():
+            yield from leaves(key, item, parts.get(key), f"{place}.{key}")
+    else:
+        yield place, name, known, value
 
 
 def same_json(a: Any, b: Any) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -39,6 +41,26 @@ def sync() -> None:
     from commands.sync import sync as run
 
     _told(run)
+
+
+pack = typer.Typer(help="Packs: the tools of a domain and how people ask for them.", no_args_is_help=True)
+app.add_typer(pack, name="pack")
+
+
+@pack.callback()
+def _pack() -> None:
+    """Likewise."""
+
+
+@pack.command("check")
+def pack_check(
+    files: Annotated[list[Path], typer.Argument(help="Pack files, such as packs/office.yaml.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Show so many sentences a pack; all unless given.")] = None,
+) -> None:
+    """Say what is wrong with a pack and what it lacks; exits with 1 where something is lacking."""
+    from commands.pack_check import run
+
+    _told(lambda: run(files, limit))
 
 
 def _told(command: Callable[[], None]) -> None:

@@ -9,57 +9,115 @@ Every row comes out, once, on one side or the other.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from callwright.answers import strict_json
-from callwright.duplicates import Requests
-from callwright.outs import to_json, whole_folder, write_lines
+from callwright.blocks import LONGEST, Block, blocks, lines_of
+from callwright.duplicates import Requests, Signature, Twin, signature
+from callwright.outs import to_json, whole_folder
 from callwright.packs import read_packs
 from callwright.params import read_params
 from callwright.records import BadRecord, Example, Split, read_example
-from callwright.rules import Failure, Rules
+from callwright.rules import Rules
 from stages import _entry
+from stages._workers import in_order
 
 GENERATED, SOURCES, OUT = Path("data/generated"), Path("data/sources"), Path("data/validated")
+ORDER = (Split.TEST, Split.DEV, Split.TRAIN)
+"""A row that stands in two splits is rejected in the later one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Accepted(NamedTuple):
+    line: str
+    """The row as this project writes it."""
+    split: Split
+    language: str
+    category: str
+    called: tuple[str, ...]
+    warnings: tuple[str, ...]
+    signature: Signature
+
+
+class Rejected(NamedTuple):
     row: str
     """The line as it came."""
     code: str
     message: str
 
 
-def validate(lines: Iterable[tuple[str, str]], rules: Rules, near: float) -> Iterator[Example | Rejected]:
-    """Judge rows given as (place, line): test before dev before train, so that a row in both is rejected in training.
+def validate(
+    files: Sequence[Path], rules: Rules, near: float, processes: int | None = None
+) -> Iterator[Accepted | Rejected]:
+    """Judge the rows of JSON-lines files: those of the test first, then dev, then train and what cannot be read.
 
-    What is read is also judged in that order, and what cannot be read first of all.
+    The rules are judged in several processes, what needs other rows here, in the order of the files; nothing depends on
+    the number of processes.
     """
-    rows: list[tuple[str, Example]] = []
-    for place, line in lines:
-        try:
-            rows.append((line, _read(line)))
-        except BadRecord as error:
-            yield Rejected(line, "bad_json", f"{place}: {error}")
-    seen = {split: Requests(near) for split in Split}
+    before: list[Requests] = []  # of the splits that are done: against them values make no difference
     ids: set[str] = set()
-    order = [Split.TEST, Split.DEV, Split.TRAIN]
-    for line, row in sorted(rows, key=lambda pair: order.index(pair[1].split)):
-        failure = rules.first_failure(row) or _twin(row, seen, ids)
-        if failure:
-            yield Rejected(line, failure.code, failure.message)
-        else:
-            seen[row.split].add(row)
-            ids.add(row.id)
-            yield row
+    for split in ORDER:
+        seen, exam = Requests(near), Requests(near, any_values=True)
+        judge = judged(rules, split, before)
+        tasks = (block for path in files for block in blocks(path))
+        for block in in_order(judge, tasks, processes):
+            for found in block:
+                one = found if isinstance(found, Rejected) else _first(found, seen, ids)
+                if isinstance(one, Accepted):
+                    ids.add(one.signature.id)
+                    seen.add(one.signature)
+                    if split is not Split.TRAIN:
+                        exam.add(one.signature)
+                yield one
+        before.append(exam)
 
 
-def _read(line: str) -> Example:
+def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[Block], list[Accepted | Rejected]]:
+    """Judges a block's rows of one split by the rules and against the splits before."""
+    marks = tuple(f'"{other}"'.encode() for other in (ORDER if split is Split.TRAIN else (split,)))
+
+    def judge(block: Block) -> list[Accepted | Rejected]:
+        found: list[Accepted | Rejected] = []
+        for place, raw in lines_of(block):
+            if len(raw) == LONGEST and split is Split.TRAIN:
+                start = raw[:1000].decode(errors="replace")
+                found.append(
+                    Rejected(start, "bad_json", f"{place}: the line is longer than {LONGEST >> 20} MiB; no row is")
+                )
+            marked = [mark in raw for mark in marks]
+            if len(raw) == LONGEST:
+                continue
+            if split is not Split.TRAIN and not marked[0]:
+                continue
+            line = raw.decode(errors="surrogateescape").rstrip("\r\n")
+            try:
+                row = read(line)
+            except BadRecord as error:
+                if split is Split.TRAIN:
+                    found.append(Rejected(line, "bad_json", f"{place}: {error}"))
+                continue
+            if row.split is not split and (split is not Split.TRAIN or marked[ORDER.index(row.split)]):
+                continue  # of another pass
+            found.append(_by_rules(row, line, rules) or _across(row, line, before) or _accepted(row, rules))
+        return found
+
+    return judge
+
+
+def read(line: str) -> Example:
+    """A row from a line; `BadRecord` says why it is none."""
+    try:
+        line.encode()  # a broken byte stands in it as half of a surrogate pair
+        row = read_example(json.loads(line))
+        if to_json(row.to_json()) == line and "#" not in row.id:
+            return row  # written by this project: neither doubled keys nor NaN can hide in it
+    except (BadRecord, ValueError, RecursionError):
+        pass
     try:
         value = strict_json(line)
     except (ValueError, RecursionError) as error:
@@ -70,67 +128,115 @@ def _read(line: str) -> Example:
     return row
 
 
-def _twin(row: Example, seen: dict[Split, Requests], ids: set[str]) -> Failure | None:
-    for split, requests in seen.items():
-        if found := requests.twin(row):
-            how = "the same request" if found.exact else f"nearly the same request ({found.similarity:.2f})"
-            code = "duplicate" if found.exact else "near_duplicate"
-            if split is Split.TEST and row.split is not Split.TEST:
-                code = "contaminated"
-            return Failure(code, f"{row.id}: {how} stands in {found.id}")
-    if row.id in ids:  # answers are told apart by id
-        return Failure("duplicate", f"{row.id}: another row has this id, with another request; give it one of its own")
+def _by_rules(row: Example, line: str, rules: Rules) -> Rejected | None:
+    failure = rules.first_failure(row)
+    return Rejected(line, failure.code, failure.message) if failure else None
+
+
+def _across(row: Example, line: str, before: Sequence[Requests]) -> Rejected | None:
+    own = signature(row)
+    for split, requests in zip(ORDER, before, strict=False):
+        if twin := requests.twin(own):
+            code = "contaminated" if split is Split.TEST else "duplicate" if twin.exact else "near_duplicate"
+            return Rejected(line, code, _stands(row.id, twin))
     return None
 
 
-def report(rows: Sequence[Example | Rejected]) -> dict[str, Any]:
-    """Counts that a person wants to see before training."""
-    accepted = [row for row in rows if isinstance(row, Example)]
-    codes = Counter(row.code for row in rows if isinstance(row, Rejected))
-    return {
-        "rows": len(rows),
-        "accepted": len(accepted),
-        "rejected": len(rows) - len(accepted),
-        "codes": dict(sorted(codes.items())),
-        "splits": {str(split): _counts([row for row in accepted if row.split is split]) for split in Split},
-    }
+def _accepted(row: Example, rules: Rules) -> Accepted:
+    return Accepted(
+        to_json(row.to_json()),
+        row.split,
+        str(row.language),
+        str(row.category),
+        tuple(call.tool for call in row.calls),
+        tuple(dict.fromkeys(warning.code for warning in rules.warnings(row))),
+        signature(row),
+    )
 
 
-def _counts(rows: Sequence[Example]) -> dict[str, Any]:
-    called = Counter(call.tool for row in rows for call in row.calls)
-    return {
-        "rows": len(rows),
-        "by_category": dict(sorted(Counter(str(row.category) for row in rows).items())),
-        "by_language": dict(sorted(Counter(str(row.language) for row in rows).items())),
-        "tools_called": dict(sorted(called.items())),
-    }
+def _first(row: Accepted, seen: Requests, ids: set[str]) -> Accepted | Rejected:
+    """The row, or that its request or its id stands already in its split."""
+    own = row.signature
+    if twin := seen.twin(own):
+        return Rejected(row.line, "duplicate" if twin.exact else "near_duplicate", _stands(own.id, twin))
+    if own.id in ids:  # answers are told apart by id
+        sentence = f"{own.id}: another row has this id, with another request; give it one of its own"
+        return Rejected(row.line, "duplicate", sentence)
+    return row
 
 
-def read_rows(folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Lines of all .jsonl files, with their places."""
-    for folder in folders:
-        for path in sorted(folder.glob("*.jsonl")):
-            with path.open(encoding="utf-8", errors="surrogateescape") as file:
-                for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        yield f"{path}:{number}", line.rstrip("\n")
+def _stands(row_id: str, twin: Twin) -> str:
+    how = "the same request" if twin.exact else f"nearly the same request ({twin.similarity:.2f})"
+    return f"{row_id}: {how} stands in {twin.id}"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a person wants to see before training."""
+
+    rejects: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    warnings: Counter[str] = field(default_factory=Counter)
+    splits: dict[Split, dict[str, Counter[str]]] = field(
+        default_factory=lambda: {
+            split: {name: Counter() for name in ("by_category", "by_language", "tools_called")} for split in Split
+        }
+    )
+
+    def add(self, row: Accepted | Rejected) -> None:
+        if isinstance(row, Rejected):
+            self.rejects[row.code] += 1
+            self.examples.setdefault(row.code, row.message)
+            return
+        self.warnings.update(row.warnings)
+        counts = self.splits[row.split]
+        counts["by_category"][row.category] += 1
+        counts["by_language"][row.language] += 1
+        counts["tools_called"].update(row.called)
+
+    def accepted(self, split: Split) -> int:
+        return self.splits[split]["by_category"].total()
+
+    def report(self) -> dict[str, Any]:
+        accepted = sum(map(self.accepted, Split))
+        return {
+            "rows": accepted + self.rejects.total(),
+            "accepted": accepted,
+            "rejected": self.rejects.total(),
+            "codes": dict(sorted(self.rejects.items())),
+            "warnings": dict(sorted(self.warnings.items())),
+            "splits": {
+                str(split): {
+                    "rows": self.accepted(split),
+                    **{name: dict(sorted(counter.items())) for name, counter in counts.items()},
+                }
+                for split, counts in self.splits.items()
+            },
+        }
 
 
 def main() -> None:
     params = read_params()
     rules = Rules(read_packs(params.generate.packs))
-    rows = list(validate(read_rows([GENERATED, SOURCES]), rules, params.validate_.near_duplicate))
-    with whole_folder(OUT) as folder:
-        for split in Split:
-            part = (row.to_json() for row in rows if isinstance(row, Example) and row.split is split)
-            write_lines(folder / f"{split}.jsonl", part)
-        rejects = [row for row in rows if isinstance(row, Rejected)]
-        with (folder / "rejected.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(to_json({"code": r.code, "message": r.message, "row": r.row}) + "\n" for r in rejects)
-        (folder / "report.json").write_text(to_json(report(rows), indent=2) + "\n", encoding="utf-8")
-    print(f"validate: {len(rows) - len(rejects)} rows accepted, {len(rejects)} rejected (in {OUT / 'rejected.jsonl'})")
-    for code, count in Counter(reject.code for reject in rejects).most_common():
-        print(f"  {count} {code}, such as {next(r.message for r in rejects if r.code == code)}")
+    files = [path for folder in (GENERATED, SOURCES) for path in sorted(folder.glob("*.jsonl"))]
+    counts = Counts()
+    with whole_folder(OUT) as folder, contextlib.ExitStack() as stack:
+        outs = {
+            name: stack.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", errors="backslashreplace"))
+            for name in (*Split, "rejected")
+        }
+        for row in validate(files, rules, params.validate_.near_duplicate):
+            counts.add(row)
+            if isinstance(row, Accepted):
+                outs[row.split].write(row.line + "\n")
+            else:
+                outs["rejected"].write(to_json(row._asdict() | {"row": row.row}) + "\n")
+        stack.close()  # before the folder is put in its place
+        (folder / "report.json").write_text(to_json(counts.report(), indent=2) + "\n", encoding="utf-8")
+    report = counts.report()
+    print(f"validate: {report['accepted']} rows accepted, {report['rejected']} rejected (in {OUT / 'rejected.jsonl'})")
+    for code, count in counts.rejects.most_common():
+        print(f"  {count} {code}, such as {counts.examples[code]}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from callwright.records import (
     System,
     Tool,
     User,
+    read_line,
 )
 from stages.generate import generate
 
@@ -127,5 +129,12 @@ def generate_params(rows: int = 60, exam: int = 40) -> Generate:
 @cache
 def generated() -> tuple[Example, ...]:
     """Rows of the office pack: every category, both languages, all splits."""
-    made = generate(office(), generate_params())
-    return tuple(row for rows in made.values() for row in rows)
+    return tuple(row for rows in made(office(), generate_params()).values() for row in rows)
+
+
+def made(packs: Sequence[Pack], params: Generate, processes: int | None = 1) -> dict[Split, list[Example]]:
+    """What the generate stage writes, as rows."""
+    rows: dict[Split, list[Example]] = {split: [] for split in (Split.TRAIN, Split.DEV, Split.TEST)}
+    for split, line in generate(packs, params, processes):
+        rows[split].append(read_line(line))
+    return rows

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callwright.duplicates import Requests, Twin, grams
+from callwright.duplicates import Requests, Twin, dense, signature
+from callwright.duplicates import grams as grams_of
 from callwright.records import Call, Calls, Example, Language, Reply, User
 from tests.rows import calling, conversation
 
@@ -22,8 +23,12 @@ def booking(request: str, row_id: str = "row-1", **params: Any) -> Example:
 def twin(row: Example, *others: Example, near: float = 0.8) -> Twin | None:
     requests = Requests(near)
     for other in others:
-        requests.add(other)
-    return requests.twin(row)
+        requests.add(signature(other))
+    return requests.twin(signature(row))
+
+
+def grams(row: Example) -> frozenset[str]:
+    return grams_of(dense(row))
 
 
 def test_the_first_row_has_no_twin() -> None:

@@ -220,7 +220,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("joiners.en.train.0", "{A} and also.")],
         "joiners.en.train.0",
-        "joiner '{A} and also.' should hold {a} and {b} (or {A}, {B}) and nothing else; mend it",
+        "joiner '{A} and also.' should hold {a} and {b} (or {A}, {B}), for more requests {c} and {d}, and nothing else; mend it",
     ),
     (
         [("declines.en.test.0", "Why?")],
@@ -239,12 +239,12 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     ),
     ([("pack", "office")], "pack", "pack is 'office'; name it 'library', as the file"),
     # shapes
-    ([("joiners.en", None)], "joiners", "joiners.en is missing; add it; docs/packs.md has the shape"),
+    ([("joiners.en", None)], "joiners", "joiners in en has too few texts (0 of 1 for train, 0 of 1 for test)"),
     ([("colour", "red")], "colour", "colour is not known here; remove it or mend its spelling"),
     (
         [("tools.2.action.insert", "books")],
         "tools.2.action",
-        "tools.2.action is wrong: an action is one of insert, select, count, update, delete",
+        "tools.2.action is wrong: an action is one of insert, select, list, count, update, delete",
     ),
     (
         [("slots.shelf", {"free": True})],
@@ -299,7 +299,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tables.books.title", "string")],
         "tables.books.title",
-        "tables.books.title is 'string'; input should be 'text', 'integer', 'real', 'moment' or 'list'",
+        "tables.books.title is 'string'; input should be 'text', 'integer', 'real', 'boolean', 'moment', 'list' or 'object'",
     ),
     (
         [("tools.1.name", "find book")],

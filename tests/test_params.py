@@ -95,8 +95,8 @@ def test_a_stage_tells_them_on_stderr_exits_with_2_and_writes_nothing(tmp_path: 
         ),
         (
             "tools_offered",
-            "tools_offered: {min: 1, max: 3}",
-            "generate.tools_offered.min is 1; input should be greater than or equal to 2",
+            "tools_offered: {min: 0, max: 3}",
+            "generate.tools_offered.min is 0; input should be greater than or equal to 1",
         ),
         (
             "dev",

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ class TestTheStage:
         run(rows=[GOOD, BAD, "{"])
         told = capsys.readouterr().out.splitlines()
         assert told[0] == "validate: 1 rows accepted, 2 rejected (in data/validated/rejected.jsonl)"
-        assert told[1].startswith("  1 bad_json, such as data/generated/train.jsonl:3: not JSON: ")
+        assert told[2].startswith("  1 bad_json, such as data/generated/train.jsonl:3: not JSON: ")
 
     @pytest.mark.parametrize("there", [False, True])
     def test_needs_no_rows_from_outside(self, there: bool) -> None:
@@ -151,15 +152,17 @@ BROKEN = as_line(GOOD)
 def test_a_line_that_is_no_record_is_rejected_with_its_place(line: str, reason: str) -> None:
     run(rows=[GOOD, line])
     [reject] = read("rejected")
-    assert reject["code"] == "bad_json"
+    assert reject["code"] == "bad_json", reject
     assert reject["message"].startswith(f"data/generated/train.jsonl:2: {reason}")
     assert reject["row"].encode(errors="surrogatepass") == line.encode(errors="surrogatepass")
     assert read("train") == [GOOD.to_json()]
 
 
 def judged(*rows: Example) -> list[tuple[str, str]]:
-    lines = [(f"x:{i}", as_line(row)) for i, row in enumerate(rows)]
-    out = validate.validate(lines, Rules(office()), 0.8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text("".join(as_line(row) + "\n" for row in rows), encoding="utf-8")
+        out = list(validate.validate([path], Rules(office()), 0.8, processes=1))
     return [(one.code, one.message) for one in out if isinstance(one, validate.Rejected)]
 
 
