@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from callwright.faults import Fault
+
 SIZE = 1 << 20
 LONGEST = 16 << 20
 """Bytes of a line that are read; no row is that long."""
@@ -26,7 +28,9 @@ class Block(NamedTuple):
 
 
 def blocks(path: Path, size: int = SIZE) -> Iterator[Block]:
-    """Blocks of about `size` bytes that end where a line does."""
+    """Blocks of about `size` bytes that end where a line does; `Fault` where the file is missing."""
+    if not path.is_file():
+        raise Fault(f"{path} is missing; dvc repro makes it")
     with path.open("rb") as file:
         offset, first = 0, 1
         while data := file.read(size):

@@ -18,11 +18,12 @@ from callwright.presets import read_preset
 from callwright.records import Call, Calls, Example, Reply, User
 from callwright.training_text import Piece, Render, Row, rows
 from stages.evaluate import prompts
-from stages.format import UNLABELLED, Encode, labelled, native, template_and_tokens
-from tests.rows import ROOT, conversation, document_row, generated, loop
+from stages.format import UNLABELLED, Encode, check_length, formatted, labelled, template_and_tokens, to_native
+from tests.rows import ROOT, as_line, conversation, document_row, generated, loop
 
 PRESET = read_preset("smollm2-135m", ROOT / "presets")
 STOP = PRESET.stop
+MESSAGES = Format(train_as=TrainAs.MESSAGES, max_length=2048)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def runs(labels: Sequence[int]) -> list[list[int]]:
 def test_decoded_labels_are_exactly_the_assistants_turns_with_their_stop_token(model: Any) -> None:
     render, encode, tokenizer = model
     for row in generated():
-        [made] = native([row], Format(train_as=TrainAs.MESSAGES, max_length=2048), render, encode, STOP)
+        [made] = to_native(MESSAGES, render, encode, STOP)(row)
         assert [tokenizer.decode(run) for run in runs(made["labels"])] == answers(row)
         assert tokenizer.decode(made["input_ids"]) == made["text"]
         assert len(made["labels"]) == len(made["input_ids"])
@@ -69,7 +70,7 @@ def test_decoded_labels_are_exactly_the_assistants_turns_with_their_stop_token(m
 def test_a_prompt_has_the_same_tokens_in_training_as_when_the_model_is_asked(model: Any) -> None:
     render, encode, _ = model
     for row in generated():
-        made = list(native([row], Format(train_as=TrainAs.MESSAGES, max_length=2048), render, encode, STOP))
+        made = to_native(MESSAGES, render, encode, STOP)(row)
         asked = render(to_messages(row)["messages"][:-1], None, True)
         pieces = [encode(piece.text) for piece in rows(row, TrainAs.MESSAGES, render, STOP)[0].pieces]
         assert prompts(made)[row.id] == [token for piece in pieces[:-1] for token in piece]
@@ -202,17 +203,32 @@ def test_a_turn_that_holds_the_stop_token_is_refused_and_not_cut() -> None:
 # stages.format
 
 
-def test_rows_that_are_too_long_are_counted_and_the_longest_named() -> None:
+def test_rows_that_are_too_long_are_counted_and_the_longest_named(tmp_path: Path) -> None:
     knobs = Format(train_as=TrainAs.MESSAGES, max_length=200)
     short, long = conversation(User("短"), Reply("好。"), tools=()), document_row(id="long-1")
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(as_line(row) + "\n" for row in (short, long)), encoding="utf-8")
+    [made] = formatted(path, knobs, to_native(knobs, plain, characters, "</s>"), processes=1)
+    assert made.rows == 2
+    assert [json.loads(line)["id"] for line in made.lines["native"].splitlines()] == [short.id]
     with pytest.raises(Fault) as fault:
-        list(native([short, long], knobs, plain, characters, "</s>"))
+        check_length(made.long, knobs)
     length = len(rows(long, TrainAs.MESSAGES, plain, "</s>")[0].text)
     assert str(fault.value) == (
         f"params.yaml: format.max_length is 200, and a row is longer (long-1 has {length} tokens); raise it"
     )
     with pytest.raises(Fault, match="and 2 rows are longer"):
-        list(native([long, long], knobs, plain, characters, "</s>"))
+        check_length(made.long * 2, knobs)
+    check_length([], knobs)
+
+
+def test_a_broken_record_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(as_line(document_row()) + '\n{"id": 1}\n', encoding="utf-8")
+    with pytest.raises(Fault, match=r"train\.jsonl:2: row has no category, .*; make the file again with dvc repro"):
+        list(formatted(path, Format(train_as=TrainAs.MESSAGES, max_length=200), None, processes=1))
+    with pytest.raises(Fault, match="is missing; dvc repro makes it"):
+        list(formatted(tmp_path / "dev.jsonl", Format(train_as=TrainAs.MESSAGES, max_length=200), None, processes=1))
 
 
 def test_a_row_with_nothing_to_learn_is_refused() -> None:
