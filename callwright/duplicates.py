@@ -50,6 +50,12 @@ def signature(row: Example) -> Signature:
     return Signature(row.id, _hash(text), _hash(_group(row).encode()), text)
 
 
+def text_signature(row_id: str, request: str) -> Signature:
+    """Of a request alone, which nothing is known to answer."""
+    text = _dense(request).encode()
+    return Signature(row_id, _hash(text), 0, text)
+
+
 def fingerprint(row: Example) -> int:
     return _hash(dense(row).encode())
 
@@ -132,7 +138,11 @@ def grams(text: bytes | str) -> frozenset[str]:
 
 def dense(row: Example) -> str:
     """The request as duplicates are looked for: after `plain`, without spaces."""
-    return plain(row.request).replace(" ", "")
+    return _dense(row.request)
+
+
+def _dense(request: str) -> str:
+    return plain(request).replace(" ", "")
 
 
 def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -45,6 +45,32 @@ def foreign(name: str, value: Any, schema: Mapping[str, Any], conversation: str,
             yield part
 
 
+def dated(on: date, text: str, today: date | None = None) -> bool:
+    """Whether `text` names the day: with its year, or without (March 4, 3 月 4 日); then the next such day is meant."""
+    if on in dates(text):
+        return True
+    if (on.month, on.day) not in _days_of_the_year(text):
+        return False
+    return today is None or on == _next(on, today)
+
+
+def _next(on: date, today: date) -> date:
+    here = _date(today.year, on.month, on.day)
+    return here if here and here >= today else on.replace(year=today.year + 1)
+
+
+def _days_of_the_year(text: str) -> set[tuple[int, int]]:
+    words = plain(text)
+    found = {(int(m), int(d)) for m, d in re.findall(r"(?<![\d/.-])(\d{1,2}) ?[/月] ?(\d{1,2})(?![\d/.-])", words)}
+    found |= {(zh_value(m) or 0, zh_value(d) or 0) for m, d in re.findall(rf"({_ZH}+)月({_ZH}+)[日號]", words)}
+    found |= {(_MONTHS.index(m) + 1, int(d)) for m, d in re.findall(rf"{_MONTH} (\d{{1,2}})(?:st|nd|rd|th)?\b", words)}
+    days = re.findall(rf"\b(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}", words)
+    return found | {(_MONTHS.index(m) + 1, int(d)) for d, m in days}
+
+
+_ZH = "[一二三四五六七八九十]"
+
+
 def dates(text: str) -> frozenset[date]:
     """The dates that `text` names with their year: 2026-03-04, 2026/3/4, 2026年3月4日, March 4, 2026, 4 March 2026."""
     words, found = plain(text), set()

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from callwright.backend import Refused, World
-from callwright.grounding import dates, foreign, unsaid
+from callwright.grounding import dated, foreign, unsaid
 from callwright.moments import Absolute, canonical, is_moment, read
 from callwright.packs import Pack
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
@@ -39,7 +40,10 @@ Rule = Callable[[Example], Iterator[Failure]]
 class Rules:
     """The ordered list. `packs` are the worlds that calls are run in; a row of another pack skips that rule."""
 
-    def __init__(self, packs: Sequence[Pack]) -> None:
+    def __init__(self, packs: Sequence[Pack] = (), today: date | None = None) -> None:
+        """`today`: the day on which a day said without its year is to come; without it any year will do."""
+        self.today = today
+        self._last: tuple[Example, list[_Value]] | None = None
         self.packs = {pack.pack: pack for pack in packs}
         self.lexicon = lexicon(packs)
         self.order: tuple[Rule, ...] = (
@@ -53,8 +57,11 @@ class Rules:
             replies,
         )
 
-    def first_failure(self, row: Example) -> Failure | None:
+    def first_failure(self, row: Example, named_tools: bool = True) -> Failure | None:
+        """The first rule that the row breaks; where nothing says which tools there are, calls are not held to any."""
         for rule in self.order:
+            if rule is calls and not named_tools:
+                continue
             for failure in rule(row):
                 return Failure(failure.code, f"{row.id}: {failure.message}")
         return None
@@ -66,7 +73,7 @@ class Rules:
                 if isinstance(turn, User | Reply) and (found := mainland_term(turn.content)):
                     term, here = found
                     yield Failure("mainland_term", f"{row.id}: messages[{i}] says {term!r}; in Taiwan that is {here!r}")
-        for value in self._values(row):
+        for value in self._values_of(row):
             for part in foreign(value.name, value.value, value.schema, value.said, value.marked):
                 meant = self.lexicon.get(plain(part), ())
                 if not any(plain(word) in plain(value.said) for word in meant):
@@ -76,14 +83,14 @@ class Rules:
                     )
 
     def moments(self, row: Example) -> Iterator[Failure]:
-        for value in self._values(row):
+        for value in self._values_of(row):
             for place, name, schema, part in leaves(value.name, value.value, value.schema, value.place):
                 if not isinstance(part, str) or not is_moment(name, schema, value.marked):
                     continue
                 moment, shown = read(part), f"{place} is {part!r}"
                 if moment is None:
                     yield Failure("bad_relative_time", f"{shown}; expected a moment such as 'tomorrow 15:00'")
-                elif isinstance(moment, Absolute) and moment.date not in dates(value.said):
+                elif isinstance(moment, Absolute) and not dated(moment.date, value.said, self.today):
                     expected = "expected a moment such as 'tomorrow 15:00'"
                     yield Failure("hardcoded_date", f"{shown}, a date nobody said; {expected}")
                 elif canonical(moment) != part:
@@ -92,7 +99,7 @@ class Rules:
                     )
 
     def grounding(self, row: Example) -> Iterator[Failure]:
-        for value in self._values(row):
+        for value in self._values_of(row):
             for part in unsaid(value.name, value.value, value.schema, value.said, value.marked):
                 yield Failure("ungrounded_value", f"{value.place} is {part!r}, which the conversation does not hold")
 
@@ -112,6 +119,12 @@ class Rules:
                 except Refused as refusal:
                     yield Failure("execution_failed", f"the backend refuses {call.tool}: {refusal}")
 
+    def _values_of(self, row: Example) -> list[_Value]:
+        """`_values`, kept for the next rule."""
+        if self._last is None or self._last[0] is not row:
+            self._last = (row, list(self._values(row)))
+        return self._last[1]
+
     def _values(self, row: Example) -> Iterator[_Value]:
         """Each value of each call, with the conversation before it."""
         tools = {tool.name: tool for tool in row.tools}
@@ -125,14 +138,12 @@ class Rules:
             said = "\n".join(before)
             for j, call in enumerate(turn.calls):
                 tool = tools.get(call.tool)
-                if tool is None:
-                    continue
                 own = pack.named.get(_own(call, row).tool) if pack else None
                 params = _renamed(call, row).get("params", {})
                 for name, value in call.params.items():
                     marked = own is not None and params.get(name, name) in own.moments
                     place = f"messages[{i}].calls[{j}].params.{name}"
-                    yield _Value(place, said, name, of_parameter(tool, name), value, marked)
+                    yield _Value(place, said, name, of_parameter(tool, name) if tool else {}, value, marked)
 
 
 class _Value(NamedTuple):
@@ -215,9 +226,18 @@ _LATIN = re.compile(r"[A-Za-z]")
 _OTHER = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\uac00-\ud7af]")  # Greek to Mongolian, kana, hangul
 
 
+def _a_value(text: str) -> bool:
+    """An answer to a question that may be a value alone, such as a name or a code, in no language."""
+    return len(text) <= 24 and not _HAN.search(text) and not _OTHER.search(text)
+
+
 def language(row: Example) -> Iterator[Failure]:
     for i, turn in enumerate(row.messages):
-        if isinstance(turn, User | Reply) and (fault := _language_fault(turn.content, row.language)):
+        if not isinstance(turn, User | Reply):
+            continue
+        if i and isinstance(row.messages[i - 1], Reply) and _a_value(turn.content):
+            continue
+        if fault := _language_fault(turn.content, row.language):
             yield Failure("wrong_language", f"messages[{i}] {fault}; expected {row.language}: {_short(turn.content)}")
 
 

@@ -34,7 +34,7 @@ _CODES = {
 
 def tool_fault(tool: Tool) -> str | None:
     """Why `parameters` is not a JSON Schema object; None where it is."""
-    return _schema_fault(json.dumps(tool.parameters))
+    return _schema_fault(_key(tool))
 
 
 def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
@@ -51,7 +51,7 @@ def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     if schema_broken := tool_fault(tool):
         return "bad_tool_schema", f"{call.tool}: {schema_broken}"
     try:
-        fault = next(_validator(json.dumps(tool.parameters)).iter_errors(dict(call.params)), None)
+        fault = next(_validator(_key(tool)).iter_errors(dict(call.params)), None)
     except ValueError as error:  # half of a surrogate pair, or nested too deep
         return "bad_value", f"{call.tool}: its parameters cannot be judged ({error})"
     if fault is None:
@@ -59,6 +59,16 @@ def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     place = ".".join((call.tool, *map(str, fault.instance_path)))
     keyword = next((str(part) for part in reversed(fault.schema_path) if not isinstance(part, int)), "")
     return _CODES.get(keyword, "bad_value"), f"{place}: {fault.message}"
+
+
+def _key(tool: Tool) -> str:
+    """The schema as text. Rows of one file hold the same few, each time read anew."""
+    import orjson
+
+    try:
+        return orjson.dumps(tool.parameters).decode()
+    except TypeError:  # a number beyond 64 bits
+        return json.dumps(tool.parameters)
 
 
 def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:

@@ -103,7 +103,8 @@ def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[
                 continue
             if row.split is not split and (split is not Split.TRAIN or marked[ORDER.index(row.split)]):
                 continue  # of another pass
-            found.append(_by_rules(row, line, rules) or _across(row, line, before) or _accepted(row, rules))
+            own = signature(row)
+            found.append(_by_rules(row, line, rules) or _across(own, line, before) or _accepted(row, own, rules))
         return found
 
     return judge
@@ -133,16 +134,15 @@ def _by_rules(row: Example, line: str, rules: Rules) -> Rejected | None:
     return Rejected(line, failure.code, failure.message) if failure else None
 
 
-def _across(row: Example, line: str, before: Sequence[Requests]) -> Rejected | None:
-    own = signature(row)
+def _across(own: Signature, line: str, before: Sequence[Requests]) -> Rejected | None:
     for split, requests in zip(ORDER, before, strict=False):
         if twin := requests.twin(own):
             code = "contaminated" if split is Split.TEST else "duplicate" if twin.exact else "near_duplicate"
-            return Rejected(line, code, _stands(row.id, twin))
+            return Rejected(line, code, _stands(own.id, twin))
     return None
 
 
-def _accepted(row: Example, rules: Rules) -> Accepted:
+def _accepted(row: Example, own: Signature, rules: Rules) -> Accepted:
     return Accepted(
         to_json(row.to_json()),
         row.split,
@@ -150,7 +150,7 @@ def _accepted(row: Example, rules: Rules) -> Accepted:
         str(row.category),
         tuple(call.tool for call in row.calls),
         tuple(dict.fromkeys(warning.code for warning in rules.warnings(row))),
-        signature(row),
+        own,
     )
 
 
