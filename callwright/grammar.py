@@ -45,6 +45,8 @@ class Plan:
     """Rows about the held-out tools; otherwise they are never offered."""
     held_out_packs: frozenset[str] = frozenset()
     """Packs of which all tools are held out."""
+    rarer: float = 2.0
+    """A list with one tool more is so many times as rare."""
     parallel_calls: int = 2
     """So many calls at most in one turn."""
     follow_ups: float = 0.0
@@ -145,7 +147,7 @@ class Rows:
             )
         least, most = plan.tools_offered
         sizes = range(least, most + 1)  # few tools more often than many: each costs tokens in every row
-        weights = [2.0 ** (least - size) for size in sizes]
+        weights = [plan.rarer ** (least - size) for size in sizes]
         for _ in range(_TRIES):
             size = rng.choices(sizes, weights)[0]
             needed: list[PackTool] = []

@@ -54,6 +54,7 @@ class Exam(Section):
 class Range(Section):
     min: Count
     max: Count
+    rarer: Annotated[float, Field(ge=1)]
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

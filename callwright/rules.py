@@ -110,7 +110,7 @@ class Rules:
             return
         with World(pack, NOW) as world:
             for call in row.calls:
-                own = _own(call, row)
+                own = own_call(call, row)
                 known = pack.named.get(own.tool)
                 if known is not None and known.action is None:
                     continue
@@ -138,7 +138,7 @@ class Rules:
             said = "\n".join(before)
             for j, call in enumerate(turn.calls):
                 tool = tools.get(call.tool)
-                own = pack.named.get(_own(call, row).tool) if pack else None
+                own = pack.named.get(own_call(call, row).tool) if pack else None
                 params = _renamed(call, row).get("params", {})
                 for name, value in call.params.items():
                     marked = own is not None and params.get(name, name) in own.moments
@@ -162,7 +162,7 @@ def _renamed(call: Call, row: Example) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _own(call: Call, row: Example) -> Call:
+def own_call(call: Call, row: Example) -> Call:
     """The call under the pack's names."""
     names = _renamed(call, row)
     if not names:

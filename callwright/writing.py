@@ -67,6 +67,8 @@ class Writer:
         self.dress = Dress(plan.variation, self.pack, language, plan.test, rng)
         self.values: list[dict[str, Any]] = []
         """The values of each request made, for telling rows apart that call nothing."""
+        self.texts: list[str] = []
+        """The pack's texts that the requests were made from: `book_room.phrasings.3`."""
 
     def write(self, category: Category, row_id: str) -> Example | None:
         """The row; None where the list of tools has no request of this category."""
@@ -83,7 +85,8 @@ class Writer:
             return None
         system = System(self._voiced(self.pack.system[self.language]))
         offered = tuple(self.shown[tool.name].tool for tool in self.setting.tools)
-        source = {"pack": self.pack.pack, "generator": "grammar", "seed": self.plan.seed, "values": self.values}
+        source = {"pack": self.pack.pack, "generator": "grammar", "seed": self.plan.seed}
+        source |= {"texts": self.texts, "values": self.values}
         if renamed := self._renamed():
             source["renamed"] = renamed
         return Example(row_id, self.language, category, self.plan.split, offered, (system, *turns), source)
@@ -100,7 +103,7 @@ class Writer:
 
     def _single(self) -> list[Message]:
         tool = self.rng.choice(self.setting.targets)
-        asked = self._fill(tool, self._pick(tool.phrasings))
+        asked = self._fill(tool, self._pick(tool.phrasings, f"{tool.name}.phrasings"))
         return [User(asked.text), Calls((self._call(tool, asked.values),))]
 
     def _parallel(self) -> list[Message] | None:
@@ -117,7 +120,7 @@ class Writer:
         tools = [first, self.rng.choice(others)]
         tools += [self.rng.choice([first, *others]) for _ in range(count - 2)]
         self.rng.shuffle(tools)
-        asked = [self._fill(tool, self._pick(tool.clauses), dressed=False) for tool in tools]
+        asked = [self._fill(tool, self._pick(tool.clauses, f"{tool.name}.clauses"), dressed=False) for tool in tools]
         calls = [self._call(tool, part.values) for tool, part in zip(tools, asked, strict=True)]
         if len({json.dumps(call.to_json(), sort_keys=True) for call in calls}) < count:
             return None  # the same twice is one
@@ -135,7 +138,7 @@ class Writer:
     def _chained(self) -> list[Message] | None:
         chain = self.rng.choice(self.setting.chains)
         steps = [self.pack.tool(step.tool) for step in chain.steps]
-        text = self.dress.request(self._pick(chain.phrasings))
+        text = self.dress.request(self._pick(chain.phrasings, f"chains.{self.pack.chains.index(chain)}"))
         said: dict[str, str] = {}
         values: list[dict[str, Any]] = [{} for _ in steps]
         for name in PLACEHOLDER.findall(text):
@@ -167,7 +170,7 @@ class Writer:
         tool = self.rng.choice([tool for tool in self.setting.targets if tool.missing])
         param = self.rng.choice(sorted(tool.missing))
         missing: Missing = tool.missing[param][self.language]
-        asked = self._fill(tool, self._pick(missing))
+        asked = self._fill(tool, self._pick(missing, f"{tool.name}.missing.{param}"))
         question = Reply(put(self._voiced(missing.questions), asked.said), asks=tuple(missing.words))
         answers = self._half(self.pack.answers)
         if not (self.plan.follow_ups and answers and self.rng.random() < self.plan.follow_ups):
@@ -187,20 +190,25 @@ class Writer:
         if kind == "unsupported" and self.setting.mixed:
             kind = "absent"  # a tool of another pack may serve it
         if kind == "chat" or (kind == "absent" and self.setting.mixed and not self.setting.absent):
-            said, answer = self.rng.choice(self.pack.chat[self.language].of(self.plan.test))
+            talk = self.pack.chat[self.language].of(self.plan.test)
+            said, answer = self.rng.choice(talk)
+            self.texts.append(f"chat.{talk.index([said, answer])}")
             return [User(self.dress.said(self.dress.request(said))), Reply(answer)]
         decline = Reply(self._voiced(self._half(self.pack.declines)))
         if kind == "unsupported" or not self.setting.absent:
-            return [User(self.dress.said(self.dress.request(self._pick(self.pack.unsupported)))), decline]
+            return [
+                User(self.dress.said(self.dress.request(self._pick(self.pack.unsupported, "unsupported")))),
+                decline,
+            ]
         tool = self.rng.choice(self.setting.absent)
-        return [User(self._fill(tool, self._pick(tool.phrasings)).text), decline]
+        return [User(self._fill(tool, self._pick(tool.phrasings, f"{tool.name}.phrasings")).text), decline]
 
     def _full_loop(self) -> list[Message] | None:
         runnable = [tool for tool in self.setting.targets if tool.action]
         if not runnable:
             return None
         tool = self.rng.choice(runnable)
-        asked = self._fill(tool, self._pick(tool.phrasings))
+        asked = self._fill(tool, self._pick(tool.phrasings, f"{tool.name}.phrasings"))
         with World(self.pack, NOW, first_id=self.rng.randint(100, 9999)) as world:
             content = self._run(world, tool, asked.values)
         told, facts = self._told(tool, json.loads(content))
@@ -213,7 +221,7 @@ class Writer:
         if not fitting:
             return None
         tool, failing = self.rng.choice(fitting)
-        asked = self._fill(tool, self._pick(tool.phrasings))
+        asked = self._fill(tool, self._pick(tool.phrasings, f"{tool.name}.phrasings"))
         name, call = self.shown[tool.name].tool.name, Calls((self._call(tool, asked.values),))
         failed = Result(name, json.dumps({"error": failing.error}))
         told = Reply(self._voiced(self._half(failing.told)))
@@ -275,8 +283,11 @@ class Writer:
 
     # Texts and values
 
-    def _pick(self, texts: Any) -> str:
-        return self.rng.choice(self._half(texts))
+    def _pick(self, texts: Any, place: str) -> str:
+        half = self._half(texts)
+        chosen = self.rng.choice(half)
+        self.texts.append(f"{place}.{half.index(chosen)}")
+        return chosen
 
     def _half(self, texts: Any) -> list[str]:
         halves: Halves = texts if isinstance(texts, Halves) else texts[self.language]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ADAPTER = Path("models/adapter")
+DATA = Path("reports/data")
 TRAIN = Path("reports/train")
 EVALUATE = Path("reports/evaluate")
 TRAINED_ON = ("train", "data/formatted/native", "training")  # who read it, what, and MLflow's word for it
@@ -137,6 +138,8 @@ def _log_training(store: Store, run: Run, summary: Mapping[str, Any], folder: st
     _log_input(store, run, *TRAINED_ON)
     store.put(ADAPTER, run.info.artifact_uri, folder)
     store.put(TRAIN, run.info.artifact_uri, "reports/train")
+    if DATA.is_dir():  # what validate says of the rows
+        store.put(DATA, run.info.artifact_uri, "reports/data")
 
 
 def _log_evaluation(store: Store, run: Run) -> None:

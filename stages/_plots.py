@@ -26,7 +26,7 @@ def accuracy(metrics: Metrics, path: Path) -> None:
     for i, (group, _, _) in enumerate(tuned):
         y += 1 if i == 0 or group == tuned[i - 1][0] else 1.5
         places.append(y)
-    figure, axes = _figure(8.4, 0.46 * y + 1.2)
+    made, axes = figure(8.4, 0.46 * y + 1.2)
     for parts, color, shift in ((base, BASE, -0.2), (tuned, TUNED, 0.2)):
         found = {(group, label): part for group, label, part in parts}
         for place, (group, label, _) in zip(places, tuned, strict=True):
@@ -40,8 +40,8 @@ def accuracy(metrics: Metrics, path: Path) -> None:
     axes.grid(axis="x", color=GRID)
     axes.spines["bottom"].set_visible(False)
     handles = [axes.barh([-9], [0], color=color) for color in (BASE, TUNED)]
-    figure.legend(handles, ["base", "tuned"], loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    made.legend(handles, ["base", "tuned"], loc="outside upper center", ncols=2, frameon=False)
+    save(made, path)
 
 
 def _parts(model: Metrics) -> Iterator[tuple[str, str, Metrics]]:
@@ -66,7 +66,7 @@ def _bar(axes: Axes, y: float, part: Metrics, color: str) -> None:
 
 def decision(metrics: Metrics, path: Path) -> None:
     """What was right to do against what was done, for both models; a row's colour is its shares."""
-    figure, both = _figure(9.2, 3.9, columns=2)
+    made, both = figure(9.2, 3.9, columns=2)
     for axes, name in zip(both, ("base", "tuned"), strict=True):
         table = metrics[name]["decision"]
         right, done = list(table), list(next(iter(table.values())))
@@ -85,7 +85,7 @@ def decision(metrics: Metrics, path: Path) -> None:
     labels = [f"{row}  (n = {total})" for row, total in zip(right, totals, strict=True)]
     both[0].set_yticks([i + 0.5 for i in range(len(labels))], labels)
     both[0].set_ylabel("what was right", color=QUIET)
-    _save(figure, path)
+    save(made, path)
 
 
 def _count(axes: Axes, x: float, y: float, count: int, share: float, *, right: bool) -> None:
@@ -96,7 +96,7 @@ def _count(axes: Axes, x: float, y: float, count: int, share: float, *, right: b
 
 def loss(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Loss of every step, and its mean over ten steps around."""
-    figure, axes = _figure(8.4, 3.7)
+    made, axes = figure(8.4, 3.7)
     lines = [line for line in history if "loss" in line]
     steps, values = [line["step"] for line in lines], [line["loss"] for line in lines]
     around = [values[max(0, i - 5) : i + 6] for i in range(len(values))]
@@ -109,22 +109,22 @@ def loss(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set_ylabel("loss on the assistant's tokens", color=QUIET)
     axes.grid(color=GRID)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(made, path)
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+def figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
-    axes = figure.subplots(1, columns)
+    made = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
+    axes = made.subplots(1, columns)
     for one in axes if columns > 1 else [axes]:
         one.spines[["top", "right", "left"]].set_visible(False)
         one.spines["bottom"].set_color(QUIET)
         one.tick_params(length=0, labelcolor=INK)
         one.set_axisbelow(True)
-    return figure, axes
+    return made, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=150)
+def save(made: Figure, path: Path) -> None:
+    made.savefig(path, dpi=150)

@@ -79,6 +79,7 @@ def plan(params: Generate, split: Split, exam: Exam, unseen: bool = False) -> Pl
         zh_tw_share=shares.zh_tw_share,
         categories=shares.categories.shares(),
         tools_offered=(params.tools_offered.min, params.tools_offered.max),
+        rarer=params.tools_offered.rarer,
         rows_per_tool_list=params.rows_per_tool_list if split is Split.TRAIN else 1,
         voices=params.voices,
         held_out=frozenset(params.held_out_tools),

@@ -1,7 +1,8 @@
 """validate: generated rows and rows from outside -> accepted splits, rejects with their reasons, a report
 
     python -m stages.validate        reads data/generated/*.jsonl, data/sources/*.jsonl
-                                     leaves data/validated/{train,dev,test,rejected}.jsonl and report.json
+                                     leaves data/validated/{train,dev,test,rejected}.jsonl and report.json,
+                                     and reports/data/ with the page report.html
 
 A reject is one line: {"code": "unknown_param", "message": "office-train-000042: …", "row": the row as it came}.
 Every row comes out, once, on one side or the other.
@@ -19,16 +20,21 @@ from typing import Any, NamedTuple
 
 from callwright.answers import strict_json
 from callwright.blocks import LONGEST, Block, blocks, lines_of
+from callwright.data_stats import Sample, phrasings
 from callwright.duplicates import Requests, Signature, Twin, signature
 from callwright.outs import to_json, whole_folder
 from callwright.packs import read_packs
 from callwright.params import read_params
 from callwright.records import BadRecord, Example, Split, read_example
-from callwright.rules import Rules
+from callwright.rules import Rules, own_call
 from stages import _entry
+from stages._data_report import Facts, write
 from stages._workers import in_order
 
 GENERATED, SOURCES, OUT = Path("data/generated"), Path("data/sources"), Path("data/validated")
+REPORT = Path("reports/data")
+SAMPLE, EXAMPLES = 5000, 3
+"""Training rows that the data report looks at, and rejects of a code that it shows."""
 ORDER = (Split.TEST, Split.DEV, Split.TRAIN)
 """A row that stands in two splits is rejected in the later one."""
 
@@ -40,7 +46,10 @@ class Accepted(NamedTuple):
     language: str
     category: str
     called: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[tuple[str, str], ...]
+    """Code and sentence, one a code."""
+    texts: tuple[str, ...]
+    """The packs' texts that its requests were made from, each with its language."""
     signature: Signature
 
 
@@ -148,8 +157,9 @@ def _accepted(row: Example, own: Signature, rules: Rules) -> Accepted:
         row.split,
         str(row.language),
         str(row.category),
-        tuple(call.tool for call in row.calls),
-        tuple(dict.fromkeys(warning.code for warning in rules.warnings(row))),
+        tuple(own_call(call, row).tool for call in row.calls),
+        tuple({warning.code: warning.message for warning in rules.warnings(row)}.items()),
+        tuple(f"{row.language}/{text}" for text in row.source.get("texts", ()) if isinstance(text, str)),
         own,
     )
 
@@ -175,8 +185,12 @@ class Counts:
     """What a person wants to see before training."""
 
     rejects: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Some sentences of each code, with their rows."""
     warnings: Counter[str] = field(default_factory=Counter)
+    warned: dict[str, str] = field(default_factory=dict)
+    texts: set[str] = field(default_factory=set)
+    sample: Sample = field(default_factory=lambda: Sample(SAMPLE))
     splits: dict[Split, dict[str, Counter[str]]] = field(
         default_factory=lambda: {
             split: {name: Counter() for name in ("by_category", "by_language", "tools_called")} for split in Split
@@ -186,9 +200,16 @@ class Counts:
     def add(self, row: Accepted | Rejected) -> None:
         if isinstance(row, Rejected):
             self.rejects[row.code] += 1
-            self.examples.setdefault(row.code, row.message)
+            some = self.examples.setdefault(row.code, [])
+            if len(some) < EXAMPLES:
+                some.append((row.message, row.row[:2000]))
             return
-        self.warnings.update(row.warnings)
+        for code, sentence in row.warnings:
+            self.warnings[code] += 1
+            self.warned.setdefault(code, sentence)
+        if row.split is Split.TRAIN:
+            self.texts.update(row.texts)
+            self.sample.add(row.signature.fingerprint, row.line)
         counts = self.splits[row.split]
         counts["by_category"][row.category] += 1
         counts["by_language"][row.language] += 1
@@ -217,7 +238,8 @@ class Counts:
 
 def main() -> None:
     params = read_params()
-    rules = Rules(read_packs(params.generate.packs))
+    packs = read_packs(params.generate.packs)
+    rules = Rules(packs)
     files = [path for folder in (GENERATED, SOURCES) for path in sorted(folder.glob("*.jsonl"))]
     counts = Counts()
     with whole_folder(OUT) as folder, contextlib.ExitStack() as stack:
@@ -234,9 +256,16 @@ def main() -> None:
         stack.close()  # before the folder is put in its place
         (folder / "report.json").write_text(to_json(counts.report(), indent=2) + "\n", encoding="utf-8")
     report = counts.report()
+    usable = phrasings(packs, frozenset(params.generate.held_out_tools), frozenset(params.generate.held_out_packs))
+    facts = Facts(
+        report, counts.sample.examples(), counts.examples, counts.warned, (len(counts.texts & usable), len(usable))
+    )
+    with whole_folder(REPORT) as folder:
+        write(folder, facts)
     print(f"validate: {report['accepted']} rows accepted, {report['rejected']} rejected (in {OUT / 'rejected.jsonl'})")
     for code, count in counts.rejects.most_common():
-        print(f"  {count} {code}, such as {counts.examples[code]}")
+        print(f"  {count} {code}, such as {counts.examples[code][0][0]}")
+    print(f"  what they are like: {REPORT / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -347,7 +347,7 @@ def test_free_values_of_the_test_stand_in_no_training_words_of_the_packs() -> No
         (changed(held_out_tools=["fly"]), "generate.held_out_tools names 'fly', which no pack has; packs have add_"),
         (changed(held_out_tools=[]), "generate.held_out_tools is empty; name at least one"),
         (
-            changed(tools_offered=Range(min=3, max=99)),
+            changed(tools_offered=Range(min=3, max=99, rarer=2.0)),
             "generate.tools_offered.max is 99, but packs/office.yaml has only ",
         ),
     ],
@@ -361,7 +361,7 @@ def test_held_out_tools_that_cannot_be_are_a_sentence(params: Generate, sentence
 def few(**more: Any) -> Generate:
     """So few rows of each split that the small pack can phrase them."""
     exam = {name: getattr(PARAMS.exam, name).model_copy(update={"rows": 4}) for name in ("dev", "test", "unseen")}
-    offered = {"tools_offered": Range(min=2, max=3), "rows": 6}
+    offered = {"tools_offered": Range(min=2, max=3, rarer=2.0), "rows": 6}
     shares = Categories(single=0.5, parallel=0.2, chained=0.0, missing=0.1, no_tool=0.1, full_loop=0.1, tool_error=0.0)
     return changed(**offered, **more, categories=shares, exam=PARAMS.exam.model_copy(update=exam))
 

@@ -90,12 +90,12 @@ def test_a_stage_tells_them_on_stderr_exits_with_2_and_writes_nothing(tmp_path: 
         ("single", "single: 0.9", "generate.categories is wrong: the shares add up to "),
         (
             "tools_offered",
-            "tools_offered: {min: 6, max: 3}",
+            "tools_offered: {min: 6, max: 3, rarer: 2.0}",
             "generate.tools_offered is wrong: min is 6 and max is 3; min is at most max",
         ),
         (
             "tools_offered",
-            "tools_offered: {min: 0, max: 3}",
+            "tools_offered: {min: 0, max: 3, rarer: 2.0}",
             "generate.tools_offered.min is 0; input should be greater than or equal to 1",
         ),
         (
