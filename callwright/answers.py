@@ -10,6 +10,7 @@ A broken answer is never a call with empty params. Nothing of the text is execut
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -101,8 +102,17 @@ def strict_json(text: str) -> Any:
 
     What is read can be written again as UTF-8. `ValueError`, or `RecursionError` where it is nested too deep.
     """
-    value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
-    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_doubles)
+    text.encode()
+    if "\\ud" in text or "\\uD" in text:  # perhaps half of a surrogate pair
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"Out of range float: {text[:40]}")
     return value
 
 
@@ -111,6 +121,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) < len(pairs):
+    made = dict(pairs)
+    if len(made) < len(pairs):
         raise ValueError("a key stands twice")
-    return dict(pairs)
+    return made

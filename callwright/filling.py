@@ -34,7 +34,8 @@ def drawn(pack: Pack, name: str, language: Language, test: bool, spoken: float, 
         chosen: dict[str, Any] = {}
         for _ in range(rng.randint(slot.min, slot.max)):
             said, value = drawn(pack, slot.list, language, test, spoken, rng)
-            chosen[said] = value
+            if value not in chosen.values():  # two words for one value are one
+                chosen[said] = value
         return say_list(list(chosen), language, rng), list(chosen.values())
     if slot.object is not None and slot.say is not None:
         text = rng.choice(slot.say[language])
@@ -61,6 +62,8 @@ def shown(value: Any, language: Language, rng: Random) -> tuple[str, tuple[str, 
             shown(next(iter(item.values())) if isinstance(item, dict) else item, language, rng)[0] for item in value
         ]
         return say_list(items, language, rng) if items else "", tuple(items)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text, (text,)
 

@@ -132,10 +132,9 @@ class Steps(Part):
         return self
 
     def at(self, place: int) -> int | float:
-        """The value so many steps above min: whole where min and step are."""
-        if isinstance(self.min, int) and isinstance(self.step, int):
-            return self.min + place * self.step
-        return round(self.min + place * self.step, 9)
+        """The value so many steps above min: an int where it is whole."""
+        value = round(self.min + place * self.step, 9)
+        return int(value) if isinstance(value, int) or value.is_integer() else value
 
     @property
     def count(self) -> int:

@@ -244,6 +244,8 @@ def _object(value: Any, place: str) -> dict[str, Any]:
 
 def _keys(value: Any, place: str, required: set[str], optional: set[str]) -> dict[str, Any]:
     found = _object(value, place)
+    if found.keys() == required:
+        return found
     if missing := sorted(required - found.keys()):
         raise BadRecord(f"{place} has no {', '.join(missing)}")
     if unknown := sorted(found.keys() - required - optional):

@@ -228,7 +228,7 @@ _OTHER = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\uac00-\ud7af]")  # Greek to Mo
 
 def _a_value(text: str) -> bool:
     """An answer to a question that may be a value alone, such as a name or a code, in no language."""
-    return len(text) <= 24 and not _HAN.search(text) and not _OTHER.search(text)
+    return len(text) <= 64 and not _HAN.search(text) and not _OTHER.search(text)
 
 
 def language(row: Example) -> Iterator[Failure]:
@@ -253,7 +253,7 @@ def _language_fault(text: str, expected: Language) -> str | None:
     return f"has the Simplified {mainland!r}" if mainland else None
 
 
-_TAIWAN_TOO = frozenset("凄峰床昵晒栖灶痴秘粽群肴虱雇霉")
+_TAIWAN_TOO = frozenset("凄峰床庄昵晒栖灶痴秘粽群肴虱雇霉")
 """OpenCC's table has another Traditional form for these (祕, 羣, 僱, …); Taiwan writes them as they are."""
 
 
@@ -286,7 +286,7 @@ _NOT_SAID_HERE = frozenset(
     (
         "U盤 下拉列表 互聯網 人工智能 光盤 光驅 內存 刻錄 剪貼板 博客 固件 單片機 命令行 字符 字符串 屏幕 截屏 "
         "打印 打印機 掃描儀 數據庫 數據挖掘 文件夾 服務器 殺毒 源代碼 演示文稿 激光 用戶名 知識產權 短信 硬件 "
-        "硬盤 移動電話 移動硬盤 移動網絡 移動通信 程序員 端口 筆記本電腦 粘貼 網卡 網吧 網絡 線程 編程 緩存 芯片 "
+        "硬盤 移動電話 移動硬盤 移動網絡 移動通信 程序員 端口 筆記本電腦 粘貼 網吧 網絡 線程 編程 緩存 芯片 "
         "視頻 視頻會議 視頻通話 觸摸屏 計算機科學 計算機安全 軟件 軟驅 黑客 默認 默認值 鼠標 鏈接 操作系統 "
         "局域網 寬帶 出租車 塑料 納米 概率 首席執行官 意大利 新西蘭 老撾 坦桑尼亞 尼日利亞 沙特阿拉伯 馬爾代夫"
     ).split()

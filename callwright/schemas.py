@@ -79,13 +79,10 @@ def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _schema_fault(text: str) -> str | None:
-    from jsonschema import Draft202012Validator, SchemaError
-
     schema = json.loads(text)
-    try:
-        Draft202012Validator.check_schema(schema)  # also that Python can compile its patterns
-    except SchemaError as error:
-        return f"parameters is not a JSON Schema: {error.message}"
+    if fault := next(_meta_schema().iter_errors(schema), None):
+        place = ".".join(map(str, fault.instance_path))
+        return f"parameters is not a JSON Schema: {f'{place}: ' if place else ''}{fault.message}"
     if schema.get("type") != "object":
         return f"parameters has type {schema.get('type')!r}; expected object"
     if circle := _circle(schema):
@@ -96,6 +93,15 @@ def _schema_fault(text: str) -> str | None:
         why = next(iter(str(error).splitlines()), "")
         return f"parameters refers to what is not in it: {why}"
     return None
+
+
+@lru_cache(maxsize=1)
+def _meta_schema() -> jsonschema_rs.Draft202012Validator:
+    """JSON Schema 2020-12 as a schema, from the library's own copy, whatever `$schema` a schema names."""
+    import jsonschema_rs
+
+    meta = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+    return jsonschema_rs.Draft202012Validator(meta, retriever=_never_fetched, validate_formats=True)
 
 
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")

@@ -89,7 +89,9 @@ def _times(words: str) -> Iterator[time]:
     for part, hour, mark, minute in re.findall(rf"{_PART}({_ZH_NUM}) ?點(?:(半|[一三]刻)|({_ZH_NUM}) ?分?)?", words):
         past = {"半": 30, "一刻": 15, "三刻": 45}.get(mark) or zh_value(minute) or 0
         yield from _clock(part, zh_value(hour), past, exact=hour.startswith("0"))
-    for part, hour, minute, half in re.findall(rf"{_PART}(?<![\d:])(\d{{1,2}}):(\d{{2}})(?!\d)(?: ?{_HALF})?", words):
+    for part, hour, minute, half in re.findall(
+        rf"{_PART}(?<!\d)(?<!\d:)(\d{{1,2}}):(\d{{2}})(?!\d)(?: ?{_HALF})?", words
+    ):
         yield from _clock(half or part, int(hour), int(minute), exact=hour.startswith("0"))
     for hour, half in re.findall(rf"(?<![\d:a-z-])(\d{{1,2}}|[a-z]{{3,}}) ?{_HALF}", words):
         yield from _clock(half, en_value(hour), 0)
@@ -192,7 +194,10 @@ def numbers(text: str) -> frozenset[Fraction]:
         parts = (zh_value(part) for part in (numeral, *re.split("[萬億]", numeral)))
         found.update(Fraction(value) for value in parts if value is not None)
     for word, scales in re.findall(r"([a-z]+(?:-[a-z]+)?)((?: (?:hundred|thousand|million))*)(?![a-z])", words):
-        if (value := en_value(word)) is not None:
+        value = en_value(word)
+        if value is None and "-" in word:  # a two-star hotel
+            value = next((en_value(part) for part in word.split("-") if en_value(part) is not None), None)
+        if value is not None:
             found.update(_scaled(Fraction(value), scales, alone=word not in ("a", "an")))
     return frozenset(found)
 

@@ -195,7 +195,7 @@ class Dress:
         return _around_values(template, self._switched)
 
     def _switched(self, text: str) -> str:
-        for word, english in self.pack.code_switch.items():
+        for word, english in sorted(self.pack.code_switch.items(), key=lambda pair: -len(pair[0])):
             if word in text:
                 text = re.sub(rf"(?<=[A-Za-z0-9]){re.escape(word)}", f" {word}", text)
                 text = text.replace(word, f" {english} ")
@@ -265,7 +265,7 @@ _WIDE = str.maketrans("0123456789:,.?!", "０１２３４５６７８９：，�
 
 def _other_width(text: str) -> str:
     """Half-width punctuation where there is full-width; else digits and signs in full width, but in an address."""
-    narrow = text.translate(_NARROW)
+    narrow = re.sub(r"(?<=\d)，(?=\d)", ", ", text).translate(_NARROW)  # 2881,895 would be one number
     if narrow != text:
         return narrow
     return text if re.search(r"@|://", text) else text.translate(_WIDE)

@@ -144,6 +144,9 @@ class Writer:
         for name in PLACEHOLDER.findall(text):
             i, param = (placed_in(name, chain, steps) or [(0, name)])[0]
             said[name], values[i][param] = self._value(steps[i].slot_of(param))
+            slot = self.pack.slots[steps[i].slot_of(param)]
+            if slot.number and values[i][param] not in numbers(put(text, said)):
+                said[name] = str(values[i][param])
         self.values.append({name: value for step in values for name, value in step.items()})
         turns: list[Message] = [User(self.dress.said(" ".join(put(text, said).split())))]
         results: list[dict[str, Any]] = []
