@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from callwright.backend import World
 from callwright.filling import drawn, put, shown
+from callwright.moments import read, resolve
 from callwright.pack_chains import placed_in, taken_from
 from callwright.pack_shape import PLACEHOLDER, Chain, Failing, Given, Halves, Missing, Pack, PackTool
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
@@ -282,7 +283,8 @@ class Writer:
                     row[column] = values[cell.param]
             else:
                 row[column] = self._value(cell.slot)[1] if cell.slot else cell.value
-        return row
+        kinds = self.pack.tables[given.table]
+        return {column: _resolved(value) if kinds[column] == "moment" else value for column, value in row.items()}
 
     # Texts and values
 
@@ -318,3 +320,9 @@ class Writer:
         """What is said, and what the call holds."""
         plan = self.plan
         return drawn(self.pack, slot_name, self.language, plan.test, plan.variation.spoken, self.rng)
+
+
+def _resolved(value: Any) -> Any:
+    """A moment as a call would have left it in the world."""
+    moment = read(value) if isinstance(value, str) else None
+    return resolve(moment, NOW) if moment else value

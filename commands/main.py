@@ -5,8 +5,11 @@ callwright --help
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +46,25 @@ def sync() -> None:
     _told(run)
 
 
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="Rows in any format that `callwright import` reads.")],
+    tools: Annotated[Path | None, typer.Option(help="The tools, for rows that name none.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="The rows' format; detected unless given.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the whole report here, as JSON.")] = None,
+    today: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day from which `March 4` is the next one.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="A test set that no row may hold: rows, or BFCL's data folder.")
+    ] = None,
+) -> None:
+    """Check every row against the rules; exits with 0 if all are accepted, 1 if some are rejected, 2 if misused."""
+    from commands.validate import validate as run
+
+    _exits(lambda: run(file, tools, form, report, today.date() if today else None, against or ()))
+
+
 pack = typer.Typer(help="Packs: the tools of a domain and how people ask for them.", no_args_is_help=True)
 app.add_typer(pack, name="pack")
 
@@ -58,9 +80,28 @@ def pack_check(
     limit: Annotated[int | None, typer.Option(min=1, help="Show so many sentences a pack; all unless given.")] = None,
 ) -> None:
     """Say what is wrong with a pack and what it lacks; exits with 1 where something is lacking."""
-    from commands.pack_check import run
+    from commands.pack_check import check
 
-    _told(lambda: run(files, limit))
+    _exits(lambda: check(files, limit))
+
+
+def _exits(command: Callable[[], int]) -> None:
+    """Leave with the code that the command returns, or with 2 and a sentence."""
+    try:
+        code = command()
+    except Fault as fault:
+        print(fault, file=sys.stderr)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # who read has read enough
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # for what is flushed at the end
+            raise typer.Exit(0) from None
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}; name another place, or mend this one", file=sys.stderr)
+        raise typer.Exit(2) from None
+    if code:
+        raise typer.Exit(code)
 
 
 def _told(command: Callable[[], None]) -> None:

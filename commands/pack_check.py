@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from callwright.faults import Fault
 from callwright.packs import lacking
 
@@ -32,8 +30,3 @@ def check(paths: Sequence[Path], limit: int | None = None) -> int:
     if faults:
         raise Fault(faults)
     return 1 if short else 0
-
-
-def run(paths: list[Path], limit: int | None) -> None:
-    if code := check(paths, limit):
-        raise typer.Exit(code)
