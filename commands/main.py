@@ -94,7 +94,7 @@ def _exits(command: Callable[[], int]) -> None:
         raise typer.Exit(2) from None
     except OSError as error:
         if error.errno == errno.EPIPE:  # who read has read enough
-            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # for what is flushed at the end
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for what is flushed at the end
             raise typer.Exit(0) from None
         if error.filename is None:
             raise
