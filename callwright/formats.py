@@ -28,6 +28,25 @@ def system_text(opening: str, tools: tuple[Tool, ...], language: Language) -> st
     return "\n".join([opening + _BEFORE[language], *listed, _AFTER[language], _FORM])
 
 
+def listed_tools(text: str) -> tuple[str, tuple[str, ...]]:
+    """The way back from `system_text`: the instruction and the names of the tools; `(text, ())` where it lists none.
+
+    Types and descriptions stand there for people to read; schemas they are not.
+    """
+    for language, before in _BEFORE.items():
+        opening, found, listed = text.partition(f"{before}\n1. ")
+        listed, closed, more = listed.rpartition(f"\n{_AFTER[language]}\n{_FORM}")
+        if not (found and closed) or more.strip():
+            continue
+        names: list[str] = []
+        for line in f"1. {listed}".split("\n"):
+            lead, _, rest = line.partition(". ")
+            if lead == str(len(names) + 1) and "(" in rest:
+                names.append(rest.partition("(")[0])
+        return opening, tuple(names)
+    return text, ()
+
+
 def signature(tool: Tool) -> str:
     """`book_room(room, start_time, people: integer, priority?: low|high)`; a plain name is a required string."""
     return f"{tool.name}({', '.join(_parameter(tool, name, schema) for name, schema in tool.properties.items())})"

@@ -124,7 +124,9 @@ def _read_yaml(path: Path) -> tuple[Any, _Lines]:
     lines = _Lines()
     try:
         text = path.read_text(encoding="utf-8")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        _not_too_deep(path, yaml.parse(text, Loader=kind))
+        loader = kind(text)
         try:
             node = loader.get_single_node()
             lines.note(node)
@@ -136,3 +138,15 @@ def _read_yaml(path: Path) -> tuple[Any, _Lines]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         raise Fault(f"{path}{f':{mark.line + 1}' if mark else ''}: not YAML: {' '.join(problem.split())}") from None
+
+
+_DEEPEST = 100
+
+
+def _not_too_deep(path: Path, events: Iterable[Any]) -> None:
+    """Before anything is built: the C loader takes the whole process down with it where it nests without end."""
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise Fault(f"{path}:{event.start_mark.line + 1}: this nests more than {_DEEPEST} deep; no pack does")

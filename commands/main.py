@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from callwright.faults import Fault
+from callwright.records import Language, Split
 
 app = typer.Typer(
     help="Turns a list of tools into a model that calls them correctly. The pipeline itself is `dvc repro`.",
@@ -63,6 +64,40 @@ def validate(
     from commands.validate import validate as run
 
     _exits(lambda: run(file, tools, form, report, today.date() if today else None, against or ()))
+
+
+_FORCE = typer.Option("--force", help="Replace the file that is there.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON lines or a JSON array, in any format of docs/formats.md.")],
+    form: Annotated[str | None, typer.Option("--format", help="Detected unless given.")] = None,
+    tools: Annotated[Path | None, typer.Option(help="JSON or YAML: what rows that name no tools are offered.")] = None,
+    language: Annotated[Language | None, typer.Option(help="Detected unless given.")] = None,
+    split: Annotated[Split, typer.Option(help="Of rows that do not say theirs.")] = Split.TRAIN,
+    out: Annotated[Path | None, typer.Option(help="data/sources/NAME.jsonl unless given.")] = None,
+    *,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Read rows of another format into data/sources/, which the next validate reads."""
+    from commands.exchange import import_rows
+
+    _exits(lambda: import_rows(file, form, tools, language, split, out, force=force))
+
+
+@app.command("export")
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="One of docs/formats.md.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    source: Annotated[Path, typer.Option("--from", help="Records.")] = Path("data/validated/train.jsonl"),
+    *,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Write records in another format."""
+    from commands.exchange import export_rows
+
+    _exits(lambda: export_rows(form, out, source, force=force))
 
 
 pack = typer.Typer(help="Packs: the tools of a domain and how people ask for them.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from callwright.formats import instruction, said, signature, system_text, to_alpaca, to_messages, to_pro
+from callwright.formats import instruction, listed_tools, said, signature, system_text, to_alpaca, to_messages, to_pro
 from callwright.records import Call, Calls, Category, Language, Message, Reply, Tool, User
 from tests.rows import CALENDAR, QUERY, REQUEST, ROOM, conversation, document_row, generated, loop
 
@@ -193,6 +193,26 @@ def test_the_system_text_is_written_in_the_rows_language() -> None:
         "If a tool is needed, output JSON:\n"
         '{"tool": "...", "params": {...}}'
     )
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_the_names_of_tools_come_back_from_the_system_text(language: Language) -> None:
+    text = system_text("一。\n二", (QUERY, ROOM, CALENDAR), language)
+    assert listed_tools(text) == ("一。\n二", ("query_database", "book_room", "add_calendar_event"))
+    lines = Tool("odd", "1. x(\n2. y(", {"type": "object"})
+    assert listed_tools(system_text("", (lines, QUERY), language))[0] == ""
+
+
+def test_the_documents_system_text_lists_its_tools() -> None:
+    assert listed_tools(DOCUMENT_SYSTEM) == ("你是一位專業助理。", ("query_database", "add_calendar_event"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "你是一位專業助理。可以使用工具。", DOCUMENT_SYSTEM + "\n請簡短回答。", DOCUMENT_SYSTEM.replace("{", "(")],
+)
+def test_a_text_that_is_more_than_a_list_of_tools_stays_whole(text: str) -> None:
+    assert listed_tools(text) == (text, ())
 
 
 def test_without_tools_the_system_text_offers_none() -> None:

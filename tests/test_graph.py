@@ -47,7 +47,8 @@ def imports(path: Path, inside_functions: bool = True) -> frozenset[str]:
 
 
 def project_file(name: str) -> Path | None:
-    path = ROOT / (name.replace(".", "/") + ".py")
+    path = ROOT / name.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() and "." in name else path.with_suffix(".py")
     return path if name.partition(".")[0] in RINGS and path.is_file() else None
 
 

@@ -139,7 +139,7 @@ def test_export_tells_what_a_format_cannot_hold_by_name(folder: Path, capsys: py
     told = capsys.readouterr().out
     assert f"2 records of {TRAIN} written as xlam: 2 rows, in out/x.jsonl" in told
     for lost in ("1 records: tool results", "1 records: replies", "1 records: facts of a result", "1 records: source"):
-        assert f"xlam cannot hold of {lost}" in told
+        assert f"  lost of {lost}" in told
     with pytest.raises(Fault, match="is there already"):
         export_rows("xlam", Path("out/x.jsonl"))
     assert export_rows("alpaca", Path("out/x.jsonl"), force=True) == 0
@@ -153,7 +153,7 @@ def test_a_record_that_a_format_cannot_hold_at_all_is_exit_1(folder: Path, capsy
     assert export_rows("messages", Path("m.jsonl"), Path("in.jsonl")) == 1
     told = capsys.readouterr().out
     assert "1 records of in.jsonl written as messages: 1 rows" in told
-    assert "messages cannot hold of 1 records: the whole row" in told
+    assert "  lost of 1 records: the whole row" in told
     assert "1 rows of in.jsonl could not be read, such as\n  in.jsonl:3: not JSON" in told
 
 
@@ -225,6 +225,8 @@ BOMB = "- &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
         ("a.yaml", "- name: a\n  parameters: {default: 2026-03-04}", "not YAML that JSON could hold"),
         ("a.yaml", "- name: a\n  parameters: {default: .nan}", "not YAML that JSON could hold"),
         ("a.yaml", "- !!python/object/apply:os.system [ls]", "not YAML that JSON could hold"),
+        ("a.yaml", "[" * 100_000, "a.yaml:1: this nests more than 200 deep"),
+        ("a.json", "[" * 100_000, "nests more than 200 deep"),
         ("a.yaml", "", "a.yaml is empty"),
     ],
 )

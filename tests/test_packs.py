@@ -363,6 +363,13 @@ def test_a_file_that_is_no_yaml_is_a_sentence(tmp_path: Path, text: bytes, sente
     assert sentence in told
 
 
+def test_a_file_that_nests_without_end_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "library.yaml"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(Fault, match=r"library\.yaml:1: this nests more than 100 deep; no pack does"):
+        read_pack(path)
+
+
 def test_a_missing_pack_and_the_faults_of_another_are_told_together(tmp_path: Path) -> None:
     path = write_pack(tmp_path, ("pack", "shop"))
     with pytest.raises(Fault) as fault:
