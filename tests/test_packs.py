@@ -220,7 +220,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("joiners.en.train.0", "{A} and also.")],
         "joiners.en.train.0",
-        "joiner '{A} and also.' should hold {a} and {b} (or {A}, {B}), for more requests {c} and {d}, and nothing else; mend it",
+        "joiner '{A} and also.' should hold {a} and {b} (or {A}, {B}), for more requests {c} and {d}, and nothing else",
     ),
     (
         [("declines.en.test.0", "Why?")],
@@ -299,7 +299,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tables.books.title", "string")],
         "tables.books.title",
-        "tables.books.title is 'string'; input should be 'text', 'integer', 'real', 'boolean', 'moment', 'list' or 'object'",
+        "tables.books.title is 'string'; input should be 'text', 'integer', 'real', 'boolean', 'moment', 'list' or",
     ),
     (
         [("tools.1.name", "find book")],

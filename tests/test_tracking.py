@@ -150,6 +150,12 @@ class TestCompletion:
         assert {"adapter/adapter_model.safetensors", "reports/evaluate/loss.png", "reports/evaluate/answers.jsonl",
                 "reports/train/history.jsonl"} <= artifacts(open_store(), run)  # fmt: skip
 
+    def test_the_data_report_stands_beside_the_training(self, project: Path) -> None:
+        Path("reports/data").mkdir(parents=True)
+        Path("reports/data/report.html").write_text("<h1>The data</h1>", encoding="utf-8")
+        complete(open_store(), "hash-1")
+        assert "reports/data/report.html" in artifacts(open_store(), runs()[0])
+
     def test_the_digests_are_the_hashes_of_dvc(self, project: Path) -> None:
         complete(open_store(), "hash-1")
         inputs = runs()[0].inputs.dataset_inputs
