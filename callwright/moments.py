@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
@@ -101,9 +102,14 @@ def read(text: str) -> Moment | None:
 
 
 def is_moment(name: str, schema: object, marked: bool = False) -> bool:
-    """Whether a parameter stands for a moment: its pack marks it, its format says so, or its name."""
-    form = schema.get("format") if isinstance(schema, dict) else None
-    return marked or form in ("date", "time", "date-time") or name.endswith(("_time", "_date", "_at"))
+    """Whether a parameter stands for a moment: its pack marks it, its format says so, or its name.
+
+    Its name alone does not where its type is no text: `created_at: integer` is a number.
+    """
+    known = schema if isinstance(schema, Mapping) else {}
+    if marked or known.get("format") in ("date", "time", "date-time"):
+        return True
+    return name.endswith(("_time", "_date", "_at")) and "string" in known.get("type", "string")
 
 
 def resolve(moment: Moment, now: datetime) -> str:

@@ -4,7 +4,7 @@ their schema, and a test that training has not seen. Each fault is a place in th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from callwright.pack_chains import chained, errors
@@ -21,6 +21,7 @@ from callwright.pack_shape import (
 )
 from callwright.pack_texts import HALVES, Place, Placed, apart, each, each_half, listed, placeholders
 from callwright.records import Language
+from callwright.schemas import resolved, tool_fault, value_fault
 from callwright.speech import plain
 
 
@@ -43,15 +44,8 @@ def check(pack: Pack) -> Placed:
 
 def _tool(pack: Pack, tool: PackTool) -> Placed:
     """Sentences here go on from `tool 'name' `."""
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        Draft202012Validator.check_schema(tool.parameters)
-    except SchemaError as error:
-        yield ("parameters",), f"has parameters that are no JSON Schema: {error.message}"
-        return
-    if tool.parameters.get("type") != "object":
-        yield ("parameters",), f"has parameters of type {tool.parameters.get('type')!r}; make them an object"
+    if fault := tool_fault(tool.offered(Language.EN)):
+        yield ("parameters",), f"cannot be offered: {fault}"
         return
     for name in tool.required:
         if name not in tool.properties:
@@ -90,31 +84,28 @@ def _values(pack: Pack, tool: PackTool) -> Placed:
                     "list it under moments, or give it another slot"
                 ),
             )
-        elif refused := _refused(pack, slot, schema):
+        elif refused := _refused(pack, slot, schema, tool.parameters):
             yield ("slots",), f"takes {param!r} from slot {name!r}, and its schema refuses what is there: {refused}"
 
 
-def _refused(pack: Pack, slot: Slot, schema: Any) -> str | None:
-    """Why the schema does not take a value of the slot."""
-    from jsonschema import Draft202012Validator
-
-    known = schema if isinstance(schema, dict) else {}
+def _refused(pack: Pack, slot: Slot, schema: Any, root: dict[str, Any]) -> str | None:
+    """Why the schema, a part of `root`, does not take a value of the slot."""
+    known = resolved(schema, root) if isinstance(schema, dict) else {}
     if slot.list:
         if "array" not in _types(known):
             return f"a list is not of type {known.get('type')!r}"
         item = pack.slots.get(slot.list)
-        return _refused(pack, item, known.get("items", {})) if item and not item.list else None
+        return _refused(pack, item, known.get("items", {}), root) if item and not item.list else None
     if slot.object is not None:
-        return _object_refused(pack, slot, known)
+        return _object_refused(pack, slot, known, root)
     values: list[Any] = [slot.number.min, slot.number.at(slot.number.count - 1)] if slot.number else []
     values += ["today"] if slot.moment else []
     for words in (slot.any, slot.zh_tw, slot.en):
         values += [word.value for word in (*words.train, *words.test)] if words else []
-    validator = Draft202012Validator(schema)
-    return next((fault.message for value in values for fault in validator.iter_errors(value)), None)
+    return next((fault for value in values if (fault := value_fault(value, schema, root))), None)
 
 
-def _object_refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | None:
+def _object_refused(pack: Pack, slot: Slot, schema: Mapping[str, Any], root: dict[str, Any]) -> str | None:
     """Why the schema does not take an object: its type, a property, or what a text of `say` leaves out."""
     if "object" not in _types(schema):
         return f"an object is not of type {schema.get('type')!r}"
@@ -123,7 +114,7 @@ def _object_refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | Non
         if name not in properties:
             return f"it has no property {name!r}"
         inner = pack.slots.get(part)
-        if inner and inner is not slot and (why := _refused(pack, inner, properties[name])):
+        if inner and inner is not slot and (why := _refused(pack, inner, properties[name], root)):
             return f"{name}: {why}"
     for language in Language:
         for text in slot.say[language] if slot.say else ():
@@ -133,7 +124,7 @@ def _object_refused(pack: Pack, slot: Slot, schema: dict[str, Any]) -> str | Non
     return None
 
 
-def _types(schema: dict[str, Any]) -> list[str]:
+def _types(schema: Mapping[str, Any]) -> list[str]:
     kind = schema.get("type", ["array", "object"])
     return kind if isinstance(kind, list) else [kind]
 

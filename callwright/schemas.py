@@ -71,6 +71,31 @@ def _key(tool: Tool) -> str:
         return json.dumps(tool.parameters)
 
 
+def value_fault(value: Any, schema: Any, root: Mapping[str, Any] | None = None) -> str | None:
+    """Why a schema, a part of `root`, does not take a value; None where it does, or refers to what is not there."""
+    known = dict(resolved(schema, root or {})) if isinstance(schema, Mapping) else schema
+    if isinstance(known, dict) and root and "$defs" in root:
+        known["$defs"] = root["$defs"]
+    try:
+        fault = next(_validator(json.dumps(known)).iter_errors(value), None)
+    except ValueError:
+        return None
+    return str(fault.message) if fault else None
+
+
+def resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a schema that is a reference inside `root` stands for; any other itself."""
+    for _ in range(_MOST_REFERENCES):
+        target = _target(root, schema.get("$ref"))
+        if not isinstance(target, Mapping):
+            return schema
+        schema = target
+    return schema
+
+
+_MOST_REFERENCES = 20
+
+
 def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
     """The schema of one parameter; empty where the tool says nothing of it (JSON Schema's `true` says nothing)."""
     schema = tool.properties.get(name)

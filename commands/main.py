@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -118,6 +119,155 @@ def pack_check(
     from commands.pack_check import check
 
     _exits(lambda: check(files, limit))
+
+
+_Model = Annotated[str, typer.Option(help="The teacher, as its address names it.")]
+_Address = Annotated[str | None, typer.Option(help="OPENAI_BASE_URL unless given. The key is OPENAI_API_KEY's.")]
+_Concurrency = Annotated[int | None, typer.Option(min=1, help="Requests at a time; 8 unless given.")]
+_Rpm = Annotated[float | None, typer.Option(min=0.01, help="Requests a minute.")]
+_MaxTokens = Annotated[int | None, typer.Option(min=1, help="Tokens, in and out, that this run may cost.")]
+_MaxCost = Annotated[float | None, typer.Option(help="USD that this run may cost; needs both prices.")]
+_PriceIn = Annotated[float | None, typer.Option(help="USD for a million tokens in.")]
+_PriceOut = Annotated[float | None, typer.Option(help="USD for a million tokens out.")]
+_Timeout = Annotated[float | None, typer.Option(min=0.1, help="Seconds for an answer; 120 unless given.")]
+_AnswerTokens = Annotated[int | None, typer.Option(min=1, help="Tokens of an answer; 2048, for a draft 4096.")]
+_Cache = Annotated[Path | None, typer.Option(help="Where answers are kept; data/teacher/answers.db unless given.")]
+
+
+class OnError(StrEnum):
+    STOP = "stop"
+    GO_ON = "go-on"
+
+
+_OnError = Annotated[OnError, typer.Option(help="When no answer comes: stop, or leave that part out.")]
+
+
+@app.command()
+def teach(
+    model: _Model,
+    rows: Annotated[int, typer.Option(min=1, help="Planned rows; those in the file already count.")],
+    address: _Address = None,
+    packs: Annotated[str | None, typer.Option(help="Packs, with commas; those of params.yaml unless given.")] = None,
+    tools: Annotated[Path | None, typer.Option(help="Your own tools, JSON or YAML.")] = None,
+    language: Annotated[str, typer.Option(help="zh-TW, en or both.")] = "both",
+    zh_share: Annotated[float, typer.Option(help="Share of zh-TW among both.")] = 0.5,
+    concurrency: _Concurrency = None,
+    rpm: _Rpm = None,
+    max_tokens: _MaxTokens = None,
+    max_cost: _MaxCost = None,
+    price_in: _PriceIn = None,
+    price_out: _PriceOut = None,
+    answer_tokens: _AnswerTokens = None,
+    timeout: _Timeout = None,
+    on_error: _OnError = OnError.STOP,
+    seed: Annotated[int, typer.Option(help="Of the plan.")] = 7,
+    out: Annotated[Path | None, typer.Option(help="data/sources/teacher-MODEL.jsonl unless given.")] = None,
+    cache: _Cache = None,
+) -> None:
+    """Have an LLM write rows into data/sources/; exits with 0 if done, 1 if a cap ended it, 75 if interrupted."""
+    from commands.teach import asking_of
+    from commands.teach import teach as run
+
+    asking = {
+        "model": model,
+        "address": address,
+        "concurrency": concurrency,
+        "rpm": rpm,
+        "max_tokens": max_tokens,
+        "max_cost": max_cost,
+        "price_in": price_in,
+        "price_out": price_out,
+        "answer_tokens": answer_tokens,
+        "timeout": timeout,
+        "cache": cache,
+    }
+    _exits(
+        lambda: run(
+            asking_of(**asking),
+            rows,
+            packs=packs,
+            tools=tools,
+            language=language,
+            zh_share=zh_share,
+            go_on=on_error is OnError.GO_ON,
+            seed=seed,
+            out=out,
+        )
+    )
+
+
+@pack.command("draft")
+def pack_draft(
+    tools: Annotated[Path, typer.Option(help="Your tools, JSON or YAML, or a pack that was begun.")],
+    model: _Model,
+    address: _Address = None,
+    out: Annotated[Path | None, typer.Option(help="packs/NAME.yaml, of the tools' file's name unless given.")] = None,
+    concurrency: _Concurrency = None,
+    rpm: _Rpm = None,
+    max_tokens: _MaxTokens = None,
+    max_cost: _MaxCost = None,
+    price_in: _PriceIn = None,
+    price_out: _PriceOut = None,
+    answer_tokens: _AnswerTokens = None,
+    timeout: _Timeout = None,
+    on_error: _OnError = OnError.STOP,
+    cache: _Cache = None,
+    *,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Have an LLM draft a pack's texts for your own tools; a person then edits them."""
+    from commands.pack_draft import draft_pack
+    from commands.teach import asking_of
+
+    asking = {
+        "model": model,
+        "address": address,
+        "concurrency": concurrency,
+        "rpm": rpm,
+        "max_tokens": max_tokens,
+        "max_cost": max_cost,
+        "price_in": price_in,
+        "price_out": price_out,
+        "answer_tokens": answer_tokens or 4096,
+        "timeout": timeout,
+        "cache": cache,
+    }
+    go_on = on_error is OnError.GO_ON
+    _exits(lambda: draft_pack(asking_of(**asking), tools, out=out, force=force, go_on=go_on))
+
+
+tools = typer.Typer(help="Tools as others describe them.", no_args_is_help=True)
+app.add_typer(tools, name="tools")
+
+
+@tools.callback()
+def _tools() -> None:
+    """Likewise."""
+
+
+@tools.command("import")
+def tools_import(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A JSON, YAML or Python file, - for standard input, or an MCP server's address."),
+    ] = None,
+    command: Annotated[str | None, typer.Option(help="Start this program and ask it as an MCP server.")] = None,
+    kind: Annotated[str | None, typer.Option(help="openai, python, openapi or mcp; found out unless given.")] = None,
+    name: Annotated[str | None, typer.Option(help="The pack's name; the source's own unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The pack's file; packs/NAME.yaml unless given.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only tools of such names (`read_*`); may be repeated.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="No tools of such names; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many tools.")] = None,
+    deadline: Annotated[float, typer.Option(min=1, help="Seconds for an MCP server to tell its tools.")] = 30,
+    *,
+    force: Annotated[bool, _FORCE] = False,
+) -> None:
+    """Make a pack skeleton of your own tools; exits with 1 where some had to be left out."""
+    from commands.tools import run
+
+    _exits(lambda: run(source, command, kind, name, out, include or (), exclude or (), limit, force, deadline))
 
 
 def _exits(command: Callable[[], int]) -> None:

@@ -142,7 +142,7 @@ TOLD = both(halves(["找不到。"], ["沒有。"]), halves(["Nothing found."], 
         (("slots.order", {"object": {"name": "title"}}), "object and say belong together"),
         (
             ("slots.shelf", {"number": {"min": 1, "max": 3, "step": 0.5}}),
-            "takes 'shelf' from slot 'shelf', and its schema refuses what is there: 1 is not of type 'string'",
+            "takes 'shelf' from slot 'shelf', and its schema refuses what is there: 1 is not of type \"string\"",
         ),
         (("tools.2.action", {"list": "books", "where": {"shelf": "shelf"}}), "list needs columns"),
     ],
@@ -180,7 +180,7 @@ def test_an_object_slot_fits_its_schema_or_is_told_why_not(tmp_path: Path) -> No
         (("tools.2.parameters.properties.book.properties", {"name": {"type": "string"}}), "it has no property 'shelf'"),
         (
             ("tools.2.parameters.properties.book.properties.name.type", "integer"),
-            "name: '紅樓夢' is not of type 'integer'",
+            'name: "紅樓夢" is not of type "integer"',
         ),
     ):
         with pytest.raises(Fault) as fault:

@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from callwright.faults import Fault
-from callwright.packs import lacking, read_pack
+from callwright.packs import Pack, lacking, read_pack
 from callwright.records import Language
+from callwright.teacher.draft_fits import refused, users_of
 from commands.pack_draft import draft_pack
 from commands.teach import Asking
 from tests.fake_teacher import KEY, FakeTeacher, envelope, failing, said
+from tests.small_pack import small_pack
 
 TOOLS = [
     {
@@ -215,7 +217,7 @@ def test_values_that_the_schema_refuses_are_dropped(
     teacher.answer = long
     draft(teacher)
     assert (
-        "slots.dish: 'a bowl of very long noodles': 'a bowl of very long noodles' is too long"
+        "slots.dish: 'a bowl of very long noodles': \"a bowl of very long noodles\" is longer than"
         in capsys.readouterr().out
     )
     words = read_pack(OUT).slots["dish"].words(Language.EN)
@@ -277,3 +279,47 @@ def test_names_that_are_none_are_told(project: Path, teacher: FakeTeacher) -> No
     with pytest.raises(Fault, match=r"lunch-tools\.json"):
         draft(teacher)
     assert teacher.requests == []
+
+
+def test_a_pack_that_was_begun_keeps_what_stands_in_it(project: Path, teacher: FakeTeacher) -> None:
+    draft(teacher)
+    begun = yaml.safe_load(OUT.read_text(encoding="utf-8"))
+    order = begun["tools"][0]
+    order["phrasings"]["en"] = {"train": ["My own {dish}, {count} times."], "test": []}
+    order["phrasings"]["zh-TW"] = {"train": [], "test": []}
+    order["action"] = {"insert": "orders"}
+    begun["tables"] = {"orders": {"dish": "text", "count": "integer"}}
+    begun["chat"]["en"] = {"train": [["Hi", "Hello."]], "test": []}
+    del begun["declines"]
+    path = Path("packs/begun.yaml")
+    path.write_text(yaml.safe_dump(begun | {"pack": "begun"}, allow_unicode=True), encoding="utf-8")
+    teacher.requests.clear()
+    teacher.answer = spoiled(lambda answer, zh: {**answer, "replies": ["好了 {id}。" if zh else "Done: {id}.", "{x}"]})
+    assert draft_pack(Asking(model="fake", address=teacher.address), path, out=Path("packs/done.yaml")) == 0
+    pack, _ = lacking(Path("packs/done.yaml"))
+    order_lunch = pack.tool("order_lunch")
+    assert order_lunch.phrasings[Language.EN].train == ["My own {dish}, {count} times."]
+    assert len(order_lunch.phrasings[Language.ZH_TW].train) == 9
+    assert order_lunch.replies[Language.EN].train == ["Done: {id}."]
+    assert order_lunch.action is not None
+    assert pack.chat[Language.EN].train == [["Hi", "Hello."]]
+    assert pack.declines[Language.ZH_TW].train
+    asked = [request["messages"][1]["content"] for request in teacher.requests]
+    assert not [prompt for prompt in asked if '"show_menu"' in prompt], "nothing of it is open"
+    with pytest.raises(Fault, match=r"packs/begun\.yaml is there already"):
+        draft_pack(Asking(model="fake", address=teacher.address), path, out=path)
+
+
+def test_a_schema_that_refers_to_its_definitions_judges_values_and_fetches_nothing(teacher: FakeTeacher) -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"title": {"$ref": "#/$defs/title"}, "shelf": {"$ref": f"{teacher.address}/shelf.json"}},
+        "required": ["title"],
+        "$defs": {"title": {"type": "string", "maxLength": 7}},
+    }
+    pack = Pack.model_validate(small_pack(("tools.1.parameters", parameters), ("tools.2.parameters", parameters)))
+    titles = {user: schema for user, schema in users_of(pack, "title").items() if "find_book" in user}
+    assert refused("Walden", titles) is None
+    assert refused("Pride and Prejudice", titles) == '"Pride and Prejudice" is longer than 7 characters'
+    assert refused("A1", users_of(pack, "shelf")) is None
+    assert teacher.paths == []

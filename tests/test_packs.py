@@ -62,12 +62,12 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tools.1.parameters.properties.title", {"type": "strng"})],
         "tools.1.parameters",
-        "tool 'find_book' has parameters that are no JSON Schema: 'strng' is not valid",
+        "tool 'find_book' cannot be offered: parameters is not a JSON Schema: properties.title.type: \"strng\" is",
     ),
     (
         [("tools.1.parameters.type", "array")],
         "tools.1.parameters",
-        "tool 'find_book' has parameters of type 'array'; make them an object",
+        "tool 'find_book' cannot be offered: parameters has type 'array'; expected object",
     ),
     (
         [("tools.1.parameters.required.0", "name")],
@@ -102,7 +102,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tools.2.parameters.properties.shelf", {"enum": ["A1", "B2"]})],
         "tools.2",
-        "tool 'count_books' takes 'shelf' from slot 'shelf', and its schema refuses what is there: 'C3' is not one of",
+        "tool 'count_books' takes 'shelf' from slot 'shelf', and its schema refuses what is there: \"C3\" is not one of",
     ),
     (
         [
