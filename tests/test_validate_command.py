@@ -205,6 +205,16 @@ def test_misuse_is_2_and_a_sentence(run: Any, arguments: list[str], sentence: st
     assert "Traceback" not in done.stderr
 
 
+def test_a_word_that_may_be_a_choice_is_judged_only_where_the_tools_are_named(run: Any, tmp_path: Path) -> None:
+    call = '{"tool": "query_database", "params": {"query_str": "spouse"}}'
+    rows = [
+        messages(call, "Look up my wife in the database."),
+        messages(call.replace("spouse", "Carol"), "Look up Amy."),
+    ]
+    assert run(rows)[1]["codes"] == {"ungrounded_value": 1}
+    assert run(rows, "--tools", "tools.json")[1]["codes"] == {"ungrounded_value": 2}
+
+
 def test_rows_of_the_pipeline_are_accepted_as_they_are(run: Any) -> None:
     rows = [row.to_json() for row in generated() if row.split == "train"]
     code, report, _, _ = run(rows)
