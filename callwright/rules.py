@@ -100,7 +100,8 @@ class Rules:
 
     def grounding(self, row: Example) -> Iterator[Failure]:
         for value in self._values_of(row):
-            for part in unsaid(value.name, value.value, value.schema, value.said, value.marked):
+            moment = not value.named and isinstance(value.value, str) and read(value.value) is not None
+            for part in unsaid(value.name, value.value, value.schema, value.said, value.marked or moment):
                 if not value.named and isinstance(part, str) and _CHOICE.fullmatch(part):
                     continue  # no schema says whether it is one of a few words
                 yield Failure("ungrounded_value", f"{value.place} is {part!r}, which the conversation does not hold")
