@@ -104,9 +104,28 @@ def strict_json(text: str) -> Any:
     """
     value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_doubles)
     text.encode()
+    if text.count("[") + text.count("{") > _DEEPEST and depth(value) > _DEEPEST:
+        raise ValueError(f"it nests more than {_DEEPEST} deep")
     if "\\ud" in text or "\\uD" in text:  # perhaps half of a surrogate pair
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+_DEEPEST = 200
+
+
+def depth(value: Any) -> int:
+    """How deep lists and objects lie in each other."""
+    deep, level = 0, [value]
+    while level:
+        deep += 1
+        level = [
+            inner
+            for node in level
+            for inner in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+    return deep
 
 
 def _finite(text: str) -> float:

@@ -82,8 +82,8 @@ class World:
         action = tool.action
         if action is None:
             raise Refused(f"{call.tool} has no action in packs/{self.pack.pack}.yaml; add one")
-        values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
         try:
+            values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
             with self._transaction(action.reads):
                 return json.dumps(self._act(action, values), ensure_ascii=False)
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:

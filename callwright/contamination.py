@@ -2,7 +2,7 @@
 
     requests = read_test_set(Path("bfcl_eval/data"))
     found = Contamination([requests], near=0.8)
-    found.by(row)                         ->  None, or Twin("simple_python_17", exact=False, similarity=0.91)
+    found.note(asked_by(row))             ->  None, or Twin("simple_python_17", exact=False, similarity=0.91)
     found.report()                        ->  [{"path": …, "requests": 4951, "rows": 1, "examples": [...]}]
 
 BFCL (Berkeley Function-Calling Leaderboard, the package bfcl-eval) keeps questions as JSON lines in files named
@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from callwright.duplicates import Requests, Signature, Twin, text_signature
+from callwright.duplicates import Requests, Signature, Twin, signature, text_signature
 from callwright.exchange import Row, read_rows
 from callwright.faults import Fault
+from callwright.records import Example, User
 
 _EXAMPLES = 20
 
@@ -42,18 +43,11 @@ class Contamination:
     def __init__(self, sets: Sequence[TestSet]) -> None:
         self.sets = sets
 
-    def by(self, own: Signature) -> Twin | None:
-        """The first request of any test set that the row asks too."""
+    def note(self, asked: Sequence[Signature]) -> Twin | None:
+        """The first request of any test set that a row asks too, counted for the report; `asked` is of `asked_by`."""
+        own, first = asked[0], None
         for each in self.sets:
-            if twin := each.requests.twin(own):
-                return twin
-        return None
-
-    def note(self, own: Signature) -> Twin | None:
-        """Likewise, and counted in the report of each test set."""
-        first: Twin | None = None
-        for each in self.sets:
-            if twin := each.requests.twin(own):
+            if twin := next((twin for one in asked if (twin := each.requests.twin(one))), None):
                 first = first or twin
                 each.rows += 1
                 if len(each.examples) < _EXAMPLES:
@@ -66,6 +60,12 @@ class Contamination:
             {"path": str(each.path), "requests": each.count, "rows": each.rows, "examples": each.examples}
             for each in self.sets
         ]
+
+
+def asked_by(row: Example) -> tuple[Signature, ...]:
+    """What a row asks: all of it, and each turn of the user alone where there are several."""
+    turns = [turn.content for turn in row.messages if isinstance(turn, User)]
+    return signature(row), *(text_signature(row.id, turn) for turn in turns if len(turns) > 1)
 
 
 def read_test_set(path: Path, near: float) -> TestSet:
@@ -88,14 +88,16 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
 def _bfcl(folder: Path) -> Iterator[tuple[str, str]]:
     """Every user turn of every question; the files that hold answers or tools have none."""
     for path in sorted(folder.glob("BFCL_v*.json")):
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line)
+                    row = json.loads(line.decode("utf-8-sig"))
                     turns = [turn for conversation in row["question"] for turn in conversation]
-                    said = [turn["content"] for turn in turns if turn["role"] == "user"]
+                    said = [str(turn["content"]) for turn in turns if turn["role"] == "user"]
+                    name = str(row["id"])
+                    "".join(said).encode()
                 except (ValueError, TypeError, KeyError, RecursionError) as error:
                     raise Fault(f"{path}:{number}: no question of BFCL ({error!r}); give its data folder") from None
-                yield from ((str(row["id"]), text) for text in said if isinstance(text, str) and text.strip())
+                yield from ((name, text) for text in said if text.strip())

@@ -174,5 +174,5 @@ def _hash(text: bytes) -> int:
 
 def _group(row: Example) -> str:
     """What is called and with what; for a row that calls nothing, the values that its writer noted."""
-    calls = sorted(json.dumps(call.to_json(), sort_keys=True) for call in row.calls)
+    calls = sorted(json.dumps(row.own(call).to_json(), sort_keys=True) for call in row.calls)
     return json.dumps([calls, calls or row.source.get("values", [])], sort_keys=True)

@@ -41,22 +41,26 @@ def foreign(name: str, value: Any, schema: Mapping[str, Any], conversation: str,
         if "enum" in part_schema or "const" in part_schema:
             continue
         wanted, text = _dense(part), _dense(conversation)
-        if wanted not in text and not _codes(plain(part)) and _another_script(wanted, text):
+        if (
+            wanted not in text
+            and re.search(r"\w", wanted)
+            and not _codes(plain(part))
+            and _another_script(wanted, text)
+        ):
             yield part
 
 
 def dated(on: date, text: str, today: date | None = None) -> bool:
-    """Whether `text` names the day: with its year, or without (March 4, 3 月 4 日); then the next such day is meant."""
+    """Whether `text` names the day: with its year, or without (3 月 4 日) where it is the next one from `today`."""
     if on in dates(text):
         return True
-    if (on.month, on.day) not in _days_of_the_year(text):
-        return False
-    return today is None or on == _next(on, today)
+    return today is not None and (on.month, on.day) in _days_of_the_year(text) and on == _next(on, today)
 
 
-def _next(on: date, today: date) -> date:
-    here = _date(today.year, on.month, on.day)
-    return here if here and here >= today else on.replace(year=today.year + 1)
+def _next(on: date, today: date) -> date | None:
+    """The next such day; February 29 may be eight years off."""
+    days = (_date(year, on.month, on.day) for year in range(today.year, today.year + 9))
+    return next((day for day in days if day and day >= today), None)
 
 
 def _days_of_the_year(text: str) -> set[tuple[int, int]]:
@@ -122,16 +126,40 @@ _EVERYWHERE = {"and", "for", "from", "her", "his", "our", "that", "the", "this",
 
 
 def _text_said(value: str, text: str, conversation: str) -> bool:
-    wanted = value.replace(" ", "")
-    if wanted in text:
+    wanted, words = value.replace(" ", ""), plain(conversation)
+    if not re.search(r"\w", wanted):
+        return wanted in text and bool(wanted)
+    if _stands(value, words) or (_HAN.search(wanted) and wanted in text):
         return True
     if codes := _codes(value):
-        return all(code in text or (code.isdecimal() and Fraction(code) in _numbers(conversation)) for code in codes)
+        return all(_stands(c, words) or (c.isdecimal() and Fraction(c) in _numbers(conversation)) for c in codes)
     if _another_script(wanted, text):
         return True
     if _HAN.search(wanted):  # up to three signs are a name or one word: nothing else is meant by half of it
         return len(wanted) > 3 and any(wanted[i : i + 2] in text for i in range(len(wanted) - 1))
-    return any(word in text for word in re.findall(r"\w{3,}", value) if word not in _EVERYWHERE)
+    return any(_shares(word, words) for word in re.findall(r"\w{3,}", value) if word not in _EVERYWHERE)
+
+
+def _stands(value: str, words: str) -> bool:
+    """Whether it stands whole, not inside another word or code."""
+    at = words.find(value)
+    while at >= 0:
+        before, after = words[at - 1 : at], words[at + len(value) : at + len(value) + 1]
+        if not (_LATIN.match(before) and _LATIN.match(value[0])) and not (
+            _LATIN.match(after) and _LATIN.match(value[-1])
+        ):
+            return True
+        at = words.find(value, at + 1)
+    return False
+
+
+_LATIN = re.compile("[a-z0-9]")
+
+
+def _shares(word: str, words: str) -> bool:
+    """Whether the word, or a form of it, stands there: report, reports, reporting."""
+    stem = re.escape(word[:-1] if len(word) > 4 and word.endswith(("s", "e")) else word)
+    return re.search(rf"(?<![a-z0-9]){stem}[a-z]{{0,{3 if len(word) > 4 else 2}}}(?![a-z0-9])", words) is not None
 
 
 def _codes(value: str) -> list[str]:
@@ -139,8 +167,7 @@ def _codes(value: str) -> list[str]:
 
 
 def _another_script(wanted: str, text: str) -> bool:
-    in_han = bool(_HAN.search(wanted))
-    return in_han != bool(_HAN.search(text)) or (not in_han and _mostly_han(text))
+    return not _HAN.search(text) if _HAN.search(wanted) else _mostly_han(text)
 
 
 @lru_cache(maxsize=256)
@@ -158,7 +185,8 @@ def _mostly_han(text: str) -> bool:
 
 # Amounts after their unit: two weeks = 14 days, two hours = 120 minutes, 半小時 = 30 minutes.
 
-_AMOUNT = r"(半|\d+(?:\.\d+)?|[零一二兩三四五六七八九十百千]+|\b[a-z]+(?:-[a-z]+)?)"
+_ZH_NUMERAL = r"(?<![零一二兩三四五六七八九十百千])[零一二兩三四五六七八九十百千]{1,40}"
+_AMOUNT = rf"(半|(?<![\d.])\d{{1,40}}(?:\.\d{{1,40}})?|{_ZH_NUMERAL}|\b[a-z]+(?:-[a-z]+)?)"
 _UNITS = (
     (r"(?:個?小時|個?鐘頭|hours?\b|hrs?\b)", 60),
     (r"(?:個?[週周]|個?星期|個?禮拜|weeks?\b)", 7),

@@ -107,6 +107,8 @@ def is_moment(name: str, schema: object, marked: bool = False) -> bool:
     Its name alone does not where its type is no text: `created_at: integer` is a number.
     """
     known = schema if isinstance(schema, Mapping) else {}
+    if not marked and ("enum" in known or "const" in known):
+        return False
     if marked or known.get("format") in ("date", "time", "date-time"):
         return True
     return name.endswith(("_time", "_date", "_at")) and "string" in known.get("type", "string")

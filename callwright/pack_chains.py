@@ -25,8 +25,8 @@ def chained(pack: Pack, chain: Chain, place: Place) -> Placed:
             if param not in tool.properties:
                 yield at, f"tool {tool.name!r} has no parameter {param!r}; it has {listed(tool.properties)}"
             if taken_from(source, steps) is None:
-                fields = [f"{early.name}.{field}" for early in steps if early.action for field in early.action.fields]
-                yield at, f"chain takes {source!r}, which no earlier step gives back; they give {listed(fields)}"
+                known = [f"{early.name}.{name}" for early in steps for name in (*_fields(early), *early.properties)]
+                yield at, f"chain takes {source!r}, which no earlier step has; they have {listed(known)}"
         steps.append(tool)
     for at, text in each(chain.phrasings, (*place, "phrasings")):
         held = placeholders(text)
@@ -59,14 +59,20 @@ def placed_in(name: str, chain: Chain, steps: Sequence[PackTool]) -> list[tuple[
 
 
 def taken_from(source: str, steps: Sequence[PackTool]) -> tuple[int, str] | None:
-    """The earlier step (the last that has it) and the field of its result that `FIELD` or `TOOL.FIELD` names."""
-    tool_name, _, field = source.rpartition(".")
-    found = [
-        (i, field)
-        for i, tool in enumerate(steps)
-        if tool.action and field in tool.action.fields and field != "items" and tool_name in ("", tool.name)
-    ]
-    return found[-1] if found else None
+    """The earlier step that `NAME` or `TOOL.NAME` names, the last that has it, and the name.
+
+    A field of its result, or else a parameter of its call: what was said once may be needed twice.
+    """
+    tool_name, _, name = source.rpartition(".")
+    for has in (_fields, lambda tool: tool.properties):
+        found = [i for i, tool in enumerate(steps) if name in has(tool) and tool_name in ("", tool.name)]
+        if found:
+            return found[-1], name
+    return None
+
+
+def _fields(tool: PackTool) -> tuple[str, ...]:
+    return tuple(field for field in tool.action.fields if field != "items") if tool.action else ()
 
 
 def errors(pack: Pack) -> Placed:

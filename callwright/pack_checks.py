@@ -178,6 +178,11 @@ def _talk(pack: Pack) -> Placed:
         if "".join(sorted(name.lower() for name in placeholders(text))) not in ("ab", "abc", "abcd"):
             wanted = "{a} and {b} (or {A}, {B}), for more requests {c} and {d}"
             yield place, f"joiner {text!r} should hold {wanted}, and nothing else; mend it"
+    for language in Language:
+        for half in HALVES:
+            texts = getattr(pack.joiners[language], half)
+            if texts and not any(len(placeholders(text)) == 2 for text in texts):
+                yield ("joiners", str(language), half), f"joiners of {language} has none for two requests; add one"
     for place, text in each(pack.answers, ("answers",)):
         if placeholders(text) != {"value"}:
             yield place, f"answer {text!r} should hold {{value}} and nothing else; mend it"
@@ -234,6 +239,7 @@ def _action(pack: Pack, tool: PackTool) -> Placed:
                 ("action",),
                 f"acts on column {name!r}, which table {action.table!r} has not; it has {listed(columns)}",
             )
+    yield from _told_columns(pack, tool)
     if action.insert or action.count or action.list:
         return
     row = next((given.row for given in tool.given if given.table == action.table), {})
@@ -241,6 +247,22 @@ def _action(pack: Pack, tool: PackTool) -> Placed:
         if column not in row or row[column].param != name:
             given = f"{{table: {action.table}, row: {{{column}: {{param: {name}}}}}}}"
             yield ("action",), f"finds nothing in an empty world; add given: {given}"
+
+
+def _told_columns(pack: Pack, tool: PackTool) -> Placed:
+    """A result tells no empty column, and a moment is compared with a moment."""
+    action = tool.action
+    if action is None or action.insert or action.count or action.delete:
+        return
+    filled = {column for given in tool.given if given.table == action.table for column in given.row}
+    for column in action.columns:
+        if column not in filled | action.set.keys() | {"id"}:
+            yield ("action",), f"tells column {column!r}, which given leaves empty; fill it there"
+    columns = pack.tables.get(action.table, {})
+    for column, test in action.where.items():
+        param = test.contains if isinstance(test, Contains) else test
+        if tool.is_moment(param) and columns.get(column) not in ("moment", None):
+            yield ("action",), f"looks for the moment {param!r} in column {column!r}, which is no moment; make it one"
 
 
 def _given(pack: Pack, tool: PackTool, given: Given) -> Placed:
@@ -256,7 +278,17 @@ def _given(pack: Pack, tool: PackTool, given: Given) -> Placed:
 
 
 def _tables(pack: Pack) -> Placed:
+    names: dict[str, str] = {}
     for table, columns in pack.tables.items():
+        if table.lower().startswith("sqlite_"):
+            yield ("tables", table), f"table {table!r} has a name that SQLite keeps for itself; rename it"
+        if (twin := names.setdefault(table.lower(), table)) != table:
+            yield (
+                ("tables", table),
+                f"tables {twin!r} and {table!r} differ in case alone, which SQLite does not see; rename one",
+            )
+        if len({column.lower() for column in columns}) < len(columns):
+            yield ("tables", table), f"table {table!r} has columns that differ in case alone; rename one"
         for column in columns:
             if column.lower() == "id":
                 place = ("tables", table, column)

@@ -46,7 +46,7 @@ OneOrMore = Annotated[list[str], BeforeValidator(_several), Field(min_length=1)]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Word(Part):

@@ -80,13 +80,14 @@ def _read(path: Path) -> tuple[Pack, _Lines]:
     return pack, lines
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lines:
     """Line numbers of a YAML document's nodes, by path."""
 
     lines: dict[Place, int] = field(default_factory=dict)
     twice: list[Place] = field(default_factory=list)
     """Keys that stand twice in their mapping: YAML would drop the first in silence."""
+    values: int = 0
 
     def of(self, place: Place) -> int:
         if "given" in place:  # one alone may stand there without a list around it
@@ -102,22 +103,29 @@ class _Lines:
         placed = sorted((self.of(place), sentence) for place, sentence in sentences)
         return [f"{path}:{line}: {sentence}" for line, sentence in placed]
 
-    def note(self, node: Any, place: Place = ()) -> None:
+    def note(self, path: Path, node: Any, place: Place = (), way: tuple[int, ...] = ()) -> None:
         if node is None:
             return
-        self.lines[place] = node.start_mark.line + 1
+        line = node.start_mark.line + 1
+        self.values += 1
+        if id(node) in way:
+            raise Fault(f"{path}:{line}: this holds itself, by an alias (*name); write it out")
+        if self.values > _MOST_VALUES:
+            raise Fault(f"{path}:{line}: with its aliases written out it has over {_MOST_VALUES:,} values; no pack has")
+        way = (*way, id(node))
+        self.lines[place] = line
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 inner = (*place, str(key.value))
-                if key.value in seen:
+                if str(key.value) in seen:
                     self.twice.append(inner)
                 seen.add(str(key.value))
-                self.note(value, inner)
+                self.note(path, value, inner, way)
                 self.lines[inner] = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
-                self.note(value, (*place, i))
+                self.note(path, value, (*place, i), way)
 
 
 def _read_yaml(path: Path) -> tuple[Any, _Lines]:
@@ -129,7 +137,7 @@ def _read_yaml(path: Path) -> tuple[Any, _Lines]:
         loader = kind(text)
         try:
             node = loader.get_single_node()
-            lines.note(node)
+            lines.note(path, node)
             return (loader.construct_document(node) if node else None), lines
         finally:
             loader.dispose()
@@ -140,7 +148,7 @@ def _read_yaml(path: Path) -> tuple[Any, _Lines]:
         raise Fault(f"{path}{f':{mark.line + 1}' if mark else ''}: not YAML: {' '.join(problem.split())}") from None
 
 
-_DEEPEST = 100
+_DEEPEST, _MOST_VALUES = 100, 500_000
 
 
 def _not_too_deep(path: Path, events: Iterable[Any]) -> None:

@@ -155,6 +155,23 @@ class Example:
     def calls(self) -> tuple[Call, ...]:
         return tuple(call for m in self.messages if isinstance(m, Calls) for call in m.calls)
 
+    def renamed(self, call: Call) -> Mapping[str, Any]:
+        """What its pack calls the tool and its parameters, where the row shows them under other names."""
+        renamed = self.source.get("renamed")
+        found = renamed.get(call.tool) if isinstance(renamed, Mapping) else None
+        params = found.get("params") if isinstance(found, Mapping) else None
+        if not isinstance(params, Mapping) or not all(isinstance(own, str) for own in params.values()):
+            return {}
+        return found if isinstance(found, Mapping) else {}
+
+    def own(self, call: Call) -> Call:
+        """The call under its pack's names."""
+        names = self.renamed(call)
+        if not names:
+            return call
+        params = {names["params"].get(name, name): value for name, value in call.params.items()}
+        return Call(str(names.get("tool", call.tool)), params)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -277,5 +294,8 @@ def _one_of(kind: type[E], value: Any, place: str) -> E:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "nested too deep"
     return text if len(text) <= 60 else text[:57] + "..."

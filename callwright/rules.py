@@ -10,6 +10,7 @@ A user turn or reply is judged by language; texts of tools and of the system are
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
@@ -21,7 +22,7 @@ from callwright.backend import Refused, World
 from callwright.grounding import dated, foreign, unsaid
 from callwright.moments import Absolute, canonical, is_moment, read
 from callwright.packs import Pack
-from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
+from callwright.records import Calls, Category, Example, Language, Message, Reply, Result, System, User
 from callwright.replies import asks_for, facts, invented, untold
 from callwright.schemas import of_parameter, schema_fault, tool_fault
 from callwright.speech import plain
@@ -41,7 +42,7 @@ class Rules:
     """The ordered list. `packs` are the worlds that calls are run in; a row of another pack skips that rule."""
 
     def __init__(self, packs: Sequence[Pack] = (), today: date | None = None) -> None:
-        """`today`: the day on which a day said without its year is to come; without it any year will do."""
+        """`today`: the day from which one said without its year (March 4) is the next; without it none is."""
         self.today = today
         self._last: tuple[Example, list[_Value]] | None = None
         self.packs = {pack.pack: pack for pack in packs}
@@ -51,6 +52,7 @@ class Rules:
             roles,
             language,
             calls,
+            results,
             self.moments,
             self.grounding,
             self.execution,
@@ -62,7 +64,11 @@ class Rules:
         for rule in self.order:
             if rule is calls and not named_tools:
                 continue
-            for failure in rule(row):
+            try:
+                failure = next(rule(row), None)
+            except (ArithmeticError, RecursionError, TypeError, ValueError) as error:  # of a row, whatever it holds
+                failure = Failure("bad_json", f"it cannot be judged ({type(error).__name__}: {error})")
+            if failure:
                 return Failure(failure.code, f"{row.id}: {failure.message}")
         return None
 
@@ -73,6 +79,9 @@ class Rules:
                 if isinstance(turn, User | Reply) and (found := mainland_term(turn.content)):
                     term, here = found
                     yield Failure("mainland_term", f"{row.id}: messages[{i}] says {term!r}; in Taiwan that is {here!r}")
+        if row.category not in fitting(row):
+            likely = ", ".join(fitting(row))
+            yield Failure("odd_category", f"{row.id}: category is {row.category}, and its turns are those of {likely}")
         for value in self._values_of(row):
             for part in foreign(value.name, value.value, value.schema, value.said, value.marked):
                 meant = self.lexicon.get(plain(part), ())
@@ -113,7 +122,7 @@ class Rules:
             return
         with World(pack, NOW) as world:
             for call in row.calls:
-                own = own_call(call, row)
+                own = row.own(call)
                 known = pack.named.get(own.tool)
                 if known is not None and known.action is None:
                     continue
@@ -141,8 +150,8 @@ class Rules:
             said = "\n".join(before)
             for j, call in enumerate(turn.calls):
                 tool = tools.get(call.tool)
-                own = pack.named.get(own_call(call, row).tool) if pack else None
-                params = _renamed(call, row).get("params", {})
+                own = pack.named.get(row.own(call).tool) if pack else None
+                params = row.renamed(call).get("params", {})
                 for name, value in call.params.items():
                     marked = own is not None and params.get(name, name) in own.moments
                     place = f"messages[{i}].calls[{j}].params.{name}"
@@ -166,22 +175,22 @@ _CHOICE = re.compile(r"[a-z]+\d{0,2}(?:_[a-z]+\d{0,2})*|[A-Z]{3}")
 """What one of a few words looks like: spouse, ev_charger, pm10, GBP."""
 
 
-def _renamed(call: Call, row: Example) -> Mapping[str, Any]:
-    """What the pack calls the tool and its parameters, where the row shows them under other names."""
-    renamed = row.source.get("renamed")
-    found = renamed.get(call.tool) if isinstance(renamed, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def own_call(call: Call, row: Example) -> Call:
-    """The call under the pack's names."""
-    names = _renamed(call, row)
-    if not names:
-        return call
-    params = names.get("params", {})
-    return Call(
-        str(names.get("tool", call.tool)), {params.get(name, name): value for name, value in call.params.items()}
-    )
+def fitting(row: Example) -> tuple[Category, ...]:
+    """The categories that a row's turns may be of."""
+    turns = [turn for turn in row.messages if not isinstance(turn, System)]
+    kinds = [type(turn) for turn in turns]
+    failed = any(isinstance(turn, Result) and '"error"' in turn.content for turn in turns)
+    if Calls not in kinds:
+        return (Category.MISSING, Category.NO_TOOL)
+    if Reply in kinds[: kinds.index(Calls)]:
+        return (Category.MISSING,)
+    if failed:
+        return (Category.TOOL_ERROR, Category.FULL_LOOP, Category.CHAINED)
+    if kinds.count(Calls) > 1:
+        return (Category.CHAINED, Category.TOOL_ERROR, Category.FULL_LOOP)
+    if Result in kinds:
+        return (Category.FULL_LOOP,)
+    return (Category.PARALLEL,) if len(row.calls) > 1 else (Category.SINGLE,)
 
 
 def lexicon(packs: Iterable[Pack]) -> dict[str, tuple[str, ...]]:
@@ -197,6 +206,9 @@ def lexicon(packs: Iterable[Pack]) -> dict[str, tuple[str, ...]]:
 
 
 def tool_schemas(row: Example) -> Iterator[Failure]:
+    for name, count in Counter(tool.name for tool in row.tools).items():
+        if count > 1:
+            yield Failure("bad_tool_schema", f"tools holds {name!r} {count} times; expected each name once")
     for i, tool in enumerate(row.tools):
         if fault := tool_fault(tool):
             yield Failure("bad_tool_schema", f"tools[{i}] {tool.name!r}: {fault}")
@@ -235,6 +247,20 @@ def roles(row: Example) -> Iterator[Failure]:
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
 _OTHER = re.compile(r"[\u0370-\u1fff\u3040-\u30ff\uac00-\ud7af]")  # Greek to Mongolian, kana, hangul
+
+
+def results(row: Example) -> Iterator[Failure]:
+    """A result is one of a call in the turn of calls before it, and of no call twice; judged once the calls are."""
+    open_calls: list[str] = []
+    for i, turn in enumerate(row.messages):
+        if isinstance(turn, Calls):
+            open_calls = [call.tool for call in turn.calls]
+        elif isinstance(turn, Result):
+            if turn.tool not in open_calls:
+                what = f"messages[{i}] is a result of {turn.tool!r}, which no call before it waits for"
+                yield Failure("incomplete_roles", what)
+                return
+            open_calls.remove(turn.tool)
 
 
 def _a_value(text: str) -> bool:
@@ -326,8 +352,10 @@ def replies(row: Example) -> Iterator[Failure]:
                 held.append(content)
             case Result(_, content, told):
                 looped = True
+                if odd := untold(content, told):
+                    yield Failure("unfaithful_reply", f"messages[{i}] marks {odd[0]!r}, which the result does not hold")
                 fresh.append(turn)
-                held += [content, *told]
+                held.append(content)
             case Reply(content, asks):
                 if left := untold(content, facts(fresh)):
                     yield Failure("unfaithful_reply", f"messages[{i}] does not tell {left[0]!r}: {_short(content)}")

@@ -44,7 +44,7 @@ def zh_count(number: int) -> str:
 
 def say_number(number: int, language: Language, rng: Random) -> str:
     """Digits; in zh-TW up to 20 also numerals as before a counter."""
-    if language is Language.ZH_TW and number <= 20 and rng.random() < 0.5:
+    if language is Language.ZH_TW and 0 <= number <= 20 and rng.random() < 0.5:
         return zh_count(number)
     return str(number)
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from callwright.answers import depth
 from callwright.records import Call, Tool
 
 if TYPE_CHECKING:  # loaded when a schema is judged
@@ -105,19 +106,26 @@ def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
 @lru_cache(maxsize=4096)
 def _schema_fault(text: str) -> str | None:
     schema = json.loads(text)
+    if depth(schema) > _DEEPEST:
+        return f"parameters nests more than {_DEEPEST} deep"
     if fault := next(_meta_schema().iter_errors(schema), None):
         place = ".".join(map(str, fault.instance_path))
         return f"parameters is not a JSON Schema: {f'{place}: ' if place else ''}{fault.message}"
     if schema.get("type") != "object":
         return f"parameters has type {schema.get('type')!r}; expected object"
-    if circle := _circle(schema):
-        return f"parameters has the reference {circle!r}, which leads back to itself"
     try:
+        if circle := _circle(schema):
+            return f"parameters has the reference {circle!r}, which leads back to itself"
         _validator(text)
+    except RecursionError:
+        return "parameters has references that lead too far"
     except ValueError as error:
         why = next(iter(str(error).splitlines()), "")
         return f"parameters refers to what is not in it: {why}"
     return None
+
+
+_DEEPEST = 100
 
 
 @lru_cache(maxsize=1)
@@ -169,7 +177,7 @@ def _target(schema: Any, reference: Any) -> Any:
     for part in reference[1:].split("/")[1:]:
         name = unquote(part).replace("~1", "/").replace("~0", "~")
         if isinstance(node, list):
-            node = node[int(name)] if name.isdecimal() and int(name) < len(node) else None
+            node = node[int(name)] if name.isdecimal() and len(name) < 7 and int(name) < len(node) else None
         else:
             node = node.get(name) if isinstance(node, Mapping) else None
     return node

@@ -45,7 +45,7 @@ def heard(text: str) -> Heard:
     return Heard(frozenset(_days(words)), frozenset(_times(words)), frozenset(_distances(words)))
 
 
-_ZH_NUM = r"[零〇一二兩三四五六七八九十百千\d]+"
+_ZH_NUM = r"(?<![零〇一二兩三四五六七八九十百千\d])[零〇一二兩三四五六七八九十百千\d]{1,40}"
 _ZH_WEEK = r"(?:週|周|星期|禮拜)"
 _NAMED_DAYS = (
     (r"今天|今日|今晚|\btoday\b|\btonight\b", 0),
@@ -135,10 +135,14 @@ def _distances(words: str) -> Iterator[int]:
         yield 30
 
 
+_LONGEST = 40
+"""Digits of the longest number that is one; a longer run is a code or nonsense."""
+
+
 def zh_value(text: str) -> int | None:
     """The whole number of digits or Chinese numerals; None where it is neither."""
     if not text or text.isdecimal():
-        return int(text) if text else None
+        return int(text) if 0 < len(text) <= _LONGEST else None
     for sign, size in (("億", 100_000_000), ("萬", 10_000)):
         head, found, tail = text.partition(sign)
         if found:
@@ -159,7 +163,7 @@ def zh_value(text: str) -> int | None:
 def en_value(word: str) -> int | None:
     """The whole number of digits or an English number word up to 99."""
     if word.isdecimal():
-        return int(word)
+        return int(word) if len(word) <= _LONGEST else None
     if word in EN_NUMBERS:
         return EN_NUMBERS.index(word)
     head, _, tail = word.partition("-")
@@ -180,26 +184,66 @@ _SCALES = {
     "million": 1_000_000,
 }
 _SCALE = re.compile("|".join(sorted(_SCALES, key=len, reverse=True)))
-_DIGITS = re.compile(r"(\d+(?:\.\d+)?) ?([百千萬億]+|(?:k|m|thousand|million)(?![a-z]))?")
+_ZH_SIGNS = "零〇一二兩三四五六七八九十百千"
+_ZH_ONE = f"(?<![{_ZH_SIGNS}])[{_ZH_SIGNS}]"
+_EN_WORD = "|".join([*EN_NUMBERS, *EN_TENS, "hundred", "thousand", "million"])
+_DIGITS = re.compile(
+    r"((?<![\w-])-|零下 ?|負|minus |negative )?(?<!\d)(\d{1,40}(?:\.\d{1,40})?)(?!\d)"
+    r" ?([百千萬億]+|(?:k|m|thousand|million)(?![a-z]))?"
+)
+"""Whether below zero, the digits, and what they are of: hundreds, 萬."""
 
 
 def numbers(text: str) -> frozenset[Fraction]:
     """Every number that `text` names, by value: digits, numerals and words, each also with its scale (300 萬 = 3M)."""
     words = plain(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))  # before NFKC, which makes 「，」 a comma too
     found: set[Fraction] = set()
-    for digits, scales in _DIGITS.findall(words):
-        found.update(_scaled(Fraction(digits), scales))
+    for below, digits, scales in _DIGITS.findall(words):
+        values = list(_scaled(Fraction(digits), scales))
+        found.update([-value for value in values] if below else [], values)
+    found.update(
+        Fraction(int(n) * 10_000 + int(rest) * 1000) for n, rest in re.findall(r"(?<!\d)(\d{1,9})萬(\d)(?!\d)", words)
+    )
     words = _DIGITS.sub(" ", words)
-    for numeral in re.findall(r"[零〇一二兩三四五六七八九十百千][零〇一二兩三四五六七八九十百千萬億]*", words):
-        parts = (zh_value(part) for part in (numeral, *re.split("[萬億]", numeral)))
-        found.update(Fraction(value) for value in parts if value is not None)
-    for word, scales in re.findall(r"([a-z]+(?:-[a-z]+)?)((?: (?:hundred|thousand|million))*)(?![a-z])", words):
+    for below, numeral in re.findall(rf"(零下|負)?({_ZH_ONE}[{_ZH_SIGNS}萬億]{{0,39}})", words):
+        parts = [zh_value(part) for part in (numeral, *re.split("[萬億]", numeral))]
+        values = [Fraction(value) for value in parts if value is not None] + list(_spoken_short(numeral))
+        found.update([-value for value in values] if below else [], values)
+    for whole, part in re.findall(rf"({_ZH_ONE}+)點([零一二三四五六七八九]{{1,9}})", words):
+        if (value := zh_value(whole)) is not None:
+            found.add(Fraction(f"{value}.{''.join(str(ZH_DIGITS.index(sign)) for sign in part)}"))
+    for below, word, scales in re.findall(
+        r"(minus |negative )?([a-z]+(?:-[a-z]+)?)((?: (?:hundred|thousand|million))*)(?![a-z])", words
+    ):
         value = en_value(word)
         if value is None and "-" in word:  # a two-star hotel
             value = next((en_value(part) for part in word.split("-") if en_value(part) is not None), None)
         if value is not None:
-            found.update(_scaled(Fraction(value), scales, alone=word not in ("a", "an")))
+            values = list(_scaled(Fraction(value), scales, alone=word not in ("a", "an")))
+            found.update([-value for value in values] if below else [], values)
+    found.update(_en_phrases(words))
     return frozenset(found)
+
+
+def _spoken_short(numeral: str) -> Iterator[Fraction]:
+    """三百五 is also 350, 兩萬五 25,000: the last digit stands for the next lower unit."""
+    found = re.fullmatch(r"(.+)([百千萬])([一二三四五六七八九])", numeral)
+    if found and (head := zh_value(found[1] + found[2])) is not None:
+        yield Fraction(head + ZH_DIGITS.index(found[3]) * {"百": 10, "千": 100, "萬": 1000}[found[2]])
+
+
+def _en_phrases(words: str) -> Iterator[Fraction]:
+    """Numbers of several words: one hundred and twenty, two thousand five hundred."""
+    for phrase in re.findall(rf"\b(?:{_EN_WORD})(?:(?: and|,)? (?:{_EN_WORD})|-(?:{_EN_WORD}))+\b", words)[:50]:
+        total, part = 0, 0
+        for word in re.findall("[a-z]+", phrase):
+            if word in ("thousand", "million"):
+                total, part = total + (part or 1) * _SCALES[word], 0
+            elif word == "hundred":
+                part = (part or 1) * 100
+            elif (value := en_value(word)) is not None:
+                part += value
+        yield Fraction(total + part)
 
 
 def _scaled(value: Fraction, scales: str, alone: bool = True) -> Iterator[Fraction]:

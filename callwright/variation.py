@@ -170,7 +170,10 @@ class Dress:
         if variation.typos and rng.random() < variation.typos:
             self.changes.append(self._mistyped)
         if variation.widths and rng.random() < variation.widths:
-            self.finish = _other_width if zh else _careless
+            if zh:
+                self.finish = _other_width
+            else:
+                self.changes.append(_careless)
 
     def request(self, template: str) -> str:
         for change in self.changes:
@@ -236,7 +239,7 @@ def _zh_typo(text: str, rng: Random) -> str:
     if fitting and rng.random() < 0.7:
         right, wrong = rng.choice(fitting)
         return text.replace(right, wrong, 1)
-    places = [i for i in range(2, len(text) - 2) if unicodedata.category(text[i]) == "Lo"]
+    places = [i for i in range(2, len(text) - 2) if unicodedata.category(text[i]) == "Lo" and text[i] not in _NOT]
     if not places:  # what stands beside a value may be its unit
         return text
     i = rng.choice(places)
@@ -259,6 +262,9 @@ def _en_typo(text: str, rng: Random) -> str:
     return text[:i] + text[i + 1 :] if kind == "drop" else text[:i] + text[i] + text[i:]
 
 
+_NOT = "不別沒未無非免勿"
+"""Signs that turn a request round; none of them is lost."""
+
 _NARROW = str.maketrans({"，": ",", "。": ".", "？": "?", "！": "!", "：": ":", "；": ";"})
 _WIDE = str.maketrans("0123456789:,.?!", "０１２３４５６７８９：，．？！")
 
@@ -268,9 +274,9 @@ def _other_width(text: str) -> str:
     narrow = re.sub(r"(?<=\d)，(?=\d)", ", ", text).translate(_NARROW)  # 2881,895 would be one number
     if narrow != text:
         return narrow
-    return text if re.search(r"@|://", text) else text.translate(_WIDE)
+    return text if re.search(r"@|://|\d,\d", text) else text.translate(_WIDE)
 
 
-def _careless(text: str) -> str:
+def _careless(template: str) -> str:
     """As people type on a phone: the first letter small, no full stop at the end."""
-    return (text[:1].lower() + text[1:]).rstrip(".")
+    return (template[:1].lower() + template[1:]).rstrip(".")

@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from callwright.backend import World
+from callwright.faults import Fault
 from callwright.filling import drawn, put, shown
 from callwright.moments import read, resolve
 from callwright.pack_chains import placed_in, taken_from
@@ -113,8 +114,8 @@ class Writer:
         others = [tool for tool in self.setting.tools if tool is not first and tool.name in self.pack.named]
         count = 2
         if self.plan.parallel_calls > 2:
-            count = self.rng.choices([2, 3, 4], [6, 3, 1])[0]
-            count = min(count, self.plan.parallel_calls, max(self._joinable()))
+            counts = [n for n in (2, 3, 4) if n <= self.plan.parallel_calls and n in set(self._joinable())]
+            count = self.rng.choices(counts, [{2: 6, 3: 3, 4: 1}[n] for n in counts])[0]
             others = [*others, first] if first.properties else others
         if not others:
             return None
@@ -154,8 +155,10 @@ class Writer:
         with World(self.pack, NOW, first_id=self.rng.randint(100, 9999)) as world:
             for i, (step, tool) in enumerate(zip(chain.steps, steps, strict=True)):
                 for param, source in step.take.items():
-                    early, column = taken_from(source, steps[:i]) or (0, source)
-                    taken = results[early].get(column)
+                    early, name = taken_from(source, steps[:i]) or (0, source)
+                    if name not in results[early] and name not in values[early]:
+                        continue  # an optional one that was not said
+                    taken = results[early].get(name, values[early].get(name))
                     kind = tool.properties[param].get("type")
                     values[i][param] = str(taken) if kind == "string" and not isinstance(taken, str) else taken
                 in_order = {name: values[i][name] for name in tool.properties if name in values[i]}
@@ -197,7 +200,7 @@ class Writer:
             talk = self.pack.chat[self.language].of(self.plan.test)
             said, answer = self.rng.choice(talk)
             self.texts.append(f"chat.{talk.index([said, answer])}")
-            return [User(self.dress.said(self.dress.request(said))), Reply(answer)]
+            return [User(self.dress.said(said)), Reply(answer)]
         decline = Reply(self._voiced(self._half(self.pack.declines)))
         if kind == "unsupported" or not self.setting.absent:
             return [
@@ -270,9 +273,13 @@ class Writer:
         said: dict[str, str] = {}
         facts: list[str] = []
         for name in dict.fromkeys(PLACEHOLDER.findall(reply)):
-            if name in result:
-                said[name], found = shown(result[name], self.language, self.rng)
-                facts += found
+            if result.get(name) is None:
+                raise Fault(
+                    f"packs/{self.pack.pack}.yaml: the reply {reply!r} of {tool.name} tells {name!r}, and its result "
+                    f"is {json.dumps(result, ensure_ascii=False)}; let given fill that column"
+                )
+            said[name], found = shown(result[name], self.language, self.rng)
+            facts += found
         return put(reply, said), tuple(facts)
 
     def _given(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from callwright.contamination import Contamination, read_test_set
-from callwright.duplicates import Requests, Signature, Twin, signature
+from callwright.contamination import Contamination, asked_by, read_test_set
+from callwright.duplicates import Requests, Signature, Twin
 from callwright.exchange import Row, Unread, read_rows, read_tools
 from callwright.outs import to_json, whole_file
 from callwright.records import Tool
@@ -19,6 +19,8 @@ from stages._workers import in_order
 
 NEAR = 0.8
 SHOWN = 20
+WARNED = 1000
+"""Warnings of a code that are written down; the others are counted."""
 _CHUNK = 128
 
 
@@ -27,8 +29,9 @@ class Judged(NamedTuple):
 
     name: int | str
     failure: Failure | None
-    warnings: tuple[Failure, ...]
-    signature: Signature | None
+    warnings: tuple[Failure, ...] = ()
+    asked: tuple[Signature, ...] = ()
+    """All that it asks, and each turn of the user; empty where it is rejected."""
 
 
 def validate(
@@ -58,18 +61,22 @@ def judge_file(
     tests: Contamination | None = None,
 ) -> dict[str, Any]:
     """The report: counts, rejects with their reasons, warnings. A row is named by its id, else by its number from 0."""
-    seen, rejects, warned, count = Requests(NEAR), list[dict[str, Any]](), list[dict[str, Any]](), 0
+    seen, told, count = Requests(NEAR), Counter[str](), 0
+    rejects, warned = list[dict[str, Any]](), list[dict[str, Any]]()
     for chunk in in_order(judged(Rules(today=today)), _chunks(read_rows(path, form, tools))):
         for row in chunk:
             count += 1
             failure = row.failure
-            if failure is None and row.signature:
-                failure = _twin(row.signature, seen, tests)
+            if failure is None:
+                failure = _twin(row.asked, seen, tests)
             if failure:
                 rejects.append({"row": row.name, "code": failure.code, "message": failure.message})
-            elif row.signature:
-                seen.add(row.signature)
-                warned += [{"row": row.name, "code": w.code, "message": w.message} for w in row.warnings]
+                continue
+            seen.add(row.asked[0])
+            for code, message in row.warnings:
+                told[code] += 1
+                if told[code] <= WARNED:
+                    warned.append({"row": row.name, "code": code, "message": message})
     report = {
         "rows": count,
         "accepted": count - len(rejects),
@@ -77,6 +84,7 @@ def judge_file(
         "codes": dict(sorted(Counter(reject["code"] for reject in rejects).items())),
         "rejects": rejects,
         "warnings": warned,
+        "warning_codes": dict(told.most_common()),
     }
     return report | ({"contamination": tests.report()} if tests and tests.sets else {})
 
@@ -96,17 +104,17 @@ def judged(rules: Rules) -> Callable[[Sequence[Row | Unread]], list[Judged]]:
 def _judge(row: Row | Unread, rules: Rules) -> Judged:
     name: int | str = row.number if row.id == str(row.number) else row.id
     if isinstance(row, Unread):
-        return Judged(name, Failure("bad_json", f"{row.place}: {row.message}"), (), None)
+        return Judged(name, Failure("bad_json", f"{row.place}: {row.message}"))
     failure = rules.first_failure(row.example, row.named_tools)
     if failure:
-        return Judged(name, _placed(row, failure), (), None)
+        return Judged(name, _placed(row, failure))
     notes = [Failure("reading", sentence) for sentence in row.warnings]
     if not row.named_tools and row.example.calls:
         notes.append(
             Failure("no_tools_named", "the row names no tools, so its calls are held to no schema; give --tools")
         )
     notes += rules.warnings(row.example)
-    return Judged(name, None, tuple(_placed(row, note) for note in notes), signature(row.example))
+    return Judged(name, None, tuple(_placed(row, note) for note in notes), asked_by(row.example))
 
 
 def _placed(row: Row, failure: Failure) -> Failure:
@@ -115,8 +123,9 @@ def _placed(row: Row, failure: Failure) -> Failure:
     return Failure(failure.code, f"{row.place}{named}: {failure.message.removeprefix(f'{row.example.id}: ')}")
 
 
-def _twin(own: Signature, seen: Requests, tests: Contamination | None) -> Failure | None:
-    if tests and (twin := tests.note(own)):
+def _twin(asked: Sequence[Signature], seen: Requests, tests: Contamination | None) -> Failure | None:
+    own = asked[0]
+    if tests and (twin := tests.note(asked)):
         return Failure("contaminated", _stands(own, twin))
     if twin := seen.twin(own):
         return Failure("duplicate" if twin.exact else "near_duplicate", _stands(own, twin))
@@ -136,8 +145,7 @@ def _print(path: Path, report: dict[str, Any]) -> None:
         print(f"{reject['code']}: {reject['message']}")
     if (more := len(report["rejects"]) - SHOWN) > 0:
         print(f"and {more} more; --report FILE has them all")
-    told = Counter((note["code"]) for note in report["warnings"])
-    for code, count in told.most_common():
+    for code, count in report["warning_codes"].items():
         example = next(note["message"] for note in report["warnings"] if note["code"] == code)
         print(f"warning, {count} times {code}, such as {example}")
     for each in report.get("contamination", ()):

@@ -124,12 +124,17 @@ def _tools(called: Mapping[str, int], path: Path) -> None:
     made, axes = figure(8.4, 0.24 * len(most) + 1.2)
     axes.barh(range(len(most)), [count for _, count in most], height=0.7, color=TUNED)
     axes.set_ylim(-0.6, max(len(most), 3) - 0.4)
-    axes.set_yticks(range(len(most)), [name for name, _ in most])
+    axes.set_yticks(range(len(most)), [_plain(name) for name, _ in most])
     axes.invert_yaxis()
     rest = f", the {TOOLS} called most of {len(called)}" if len(called) > TOOLS else ""
     axes.set_xlabel(f"calls in training rows{rest}", color=QUIET)
     axes.grid(axis="x", color=GRID)
     save(made, path)
+
+
+def _plain(name: str) -> str:
+    """A name that matplotlib does not take for a formula."""
+    return name[:60].replace("$", r"\$")
 
 
 def _lengths(described: Mapping[str, Any], path: Path) -> None:

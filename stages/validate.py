@@ -25,7 +25,7 @@ from callwright.outs import to_json, whole_folder
 from callwright.packs import read_packs
 from callwright.params import read_params
 from callwright.records import BadRecord, Example, Split, read_example
-from callwright.rules import Rules, own_call
+from callwright.rules import Rules
 from stages import _entry
 from stages._data_report import Facts, write
 from stages._workers import in_order
@@ -97,7 +97,7 @@ def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[
                 found.append(
                     Rejected(start, "bad_json", f"{place}: the line is longer than {LONGEST >> 20} MiB; no row is")
                 )
-            marked = [mark in raw for mark in marks]
+            marked = [mark in raw or b"\\u" in raw for mark in marks]
             if len(raw) == LONGEST:
                 continue
             if split is not Split.TRAIN and not marked[0]:
@@ -111,7 +111,11 @@ def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[
                 continue
             if row.split is not split and (split is not Split.TRAIN or marked[ORDER.index(row.split)]):
                 continue  # of another pass
-            own = signature(row)
+            try:
+                own = signature(row)
+            except (TypeError, ValueError, RecursionError) as error:
+                found.append(Rejected(line, "bad_json", f"{place}: it cannot be compared with other rows: {error}"))
+                continue
             found.append(_by_rules(row, line, rules) or _across(own, line, before) or _accepted(row, line, own, rules))
         return found
 
@@ -121,10 +125,11 @@ def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[
 def read(line: str) -> Example:
     """A row from a line; `BadRecord` says why it is none."""
     try:
-        value = strict_json(line)
+        row = read_example(strict_json(line))
+    except BadRecord:
+        raise
     except (ValueError, RecursionError) as error:
         raise BadRecord(f"not JSON: {error}") from error
-    row = read_example(value)
     if "#" in row.id:
         raise BadRecord(f"id is {row.id!r}; '#' is kept for the turns of a row")
     return row
@@ -149,11 +154,16 @@ def _accepted(row: Example, line: str, own: Signature, rules: Rules) -> Accepted
         row.split,
         str(row.language),
         str(row.category),
-        tuple(own_call(call, row).tool for call in row.calls),
+        tuple(row.own(call).tool for call in row.calls),
         tuple({warning.code: warning.message for warning in rules.warnings(row)}.items()),
-        tuple(f"{row.language}/{text}" for text in row.source.get("texts", ()) if isinstance(text, str)),
+        tuple(f"{row.language}/{text}" for text in _texts(row)),
         own,
     )
+
+
+def _texts(row: Example) -> list[str]:
+    texts = row.source.get("texts")
+    return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
 
 
 def _first(row: Accepted, seen: Requests, ids: set[str]) -> Accepted | Rejected:

@@ -85,7 +85,7 @@ WRONG = [
     ({"steps": [{"tool": "fly"}, {"tool": "count_books"}]}, "chain takes tool 'fly', which is not there; name another"),
     (
         {"steps": [{"tool": "find_book"}, {"tool": "count_books", "take": {"shelf": "price"}}]},
-        "chain takes 'price', which no earlier step gives back; they give find_book.shelf",
+        "chain takes 'price', which no earlier step has; they have find_book.shelf, find_book.title",
     ),
     (
         {"steps": [{"tool": "find_book"}, {"tool": "count_books", "take": {"isbn": "shelf"}}]},

@@ -121,14 +121,14 @@ def test_a_row_without_an_id_is_named_by_its_number_from_0(run: Any) -> None:
         (1, "duplicate"),
         (2, "ungrounded_value"),
     ]
-    assert set(report) == {"rows", "accepted", "rejected", "codes", "rejects", "warnings"}
+    assert set(report) == {"rows", "accepted", "rejected", "codes", "rejects", "warnings", "warning_codes"}
 
 
 @pytest.mark.parametrize(
     ("request_", "day", "today", "code"),
     [
-        ("幫我在3月4日下午三點排個審核會。", "2026-03-04T15:00", (), 0),
-        ("幫我在3月4日下午三點排個審核會。", "2031-03-04T15:00", (), 0),
+        ("幫我在3月4日下午三點排個審核會。", "2026-03-04T15:00", (), 1),
+        ("幫我在2月29日下午三點排個審核會。", "2028-02-29T15:00", ("--today", "2026-01-01"), 0),
         ("幫我在3月4日下午三點排個審核會。", "2026-03-04T15:00", ("--today", "2026-03-01"), 0),
         ("幫我在3月4日下午三點排個審核會。", "2026-03-04T15:00", ("--today", "2026-03-05"), 1),
         ("幫我在3月4日下午三點排個審核會。", "2027-03-04T15:00", ("--today", "2026-03-05"), 0),
