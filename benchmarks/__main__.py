@@ -5,11 +5,11 @@ python -m benchmarks
 
 from __future__ import annotations
 
-from benchmarks import answering, startup, training
+from benchmarks import answering, data, startup, training
 
 
 def main() -> None:
-    for benchmark in (startup, training, answering):
+    for benchmark in (startup, data, training, answering):
         for line in benchmark.measure():
             print(line, flush=True)
 

@@ -85,10 +85,8 @@ class Requests:
             self._groups[key] = number
             return
         if isinstance(found, int):
-            alone, found = found, _Group(self.near)
-            found.add(alone, grams(self._texts[alone]))
-            self._groups[key] = found
-        found.add(number, grams(row.dense))
+            found = self._groups[key] = _Group(self.near, self._texts, [found])
+        found.add(number)
 
     def twin(self, row: Signature) -> Twin | None:
         """The first row already here that asks the same, if there is one."""
@@ -106,25 +104,25 @@ class Requests:
 
 
 class _Group:
-    """Rows that call the same: a few as they are, many in an index of hashes."""
+    """Rows that call the same: a few as they are, many in an index of hashes. Of a row only its number is kept."""
 
-    def __init__(self, near: float) -> None:
-        self.near = near
-        self.numbers: list[int] = []
-        self.few: list[frozenset[str]] = []
+    __slots__ = ("index", "near", "numbers", "texts")
+
+    def __init__(self, near: float, texts: list[bytes], numbers: list[int]) -> None:
+        """`texts`: of all rows by number, which grows."""
+        self.near, self.texts, self.numbers = near, texts, numbers
         self.index: RMinHashLSH | None = None
 
-    def add(self, number: int, own: frozenset[str]) -> None:
-        if self.index is None and len(self.numbers) == _FEW:
-            self.index = _index(self.near)
-            for early, early_grams in zip(self.numbers, self.few, strict=True):
-                self.index.insert(early, _minhash(early_grams))
-            self.few = []
+    def add(self, number: int) -> None:
         if self.index is None:
-            self.few.append(own)
+            self.numbers.append(number)
+            if len(self.numbers) <= _FEW:
+                return
+            self.index, indexed, self.numbers = _index(self.near), self.numbers, []
         else:
-            self.index.insert(number, _minhash(own))
-        self.numbers.append(number)
+            indexed = [number]
+        for each in indexed:
+            self.index.insert(each, _minhash(grams(self.texts[each])))
 
     def candidates(self, own: frozenset[str]) -> list[int]:
         return self.numbers if self.index is None else sorted(self.index.query(_minhash(own)))

@@ -138,6 +138,7 @@ class Rows:
         seen = [tool for tool in pack.tools if not plan.holds_out(pack, tool)]
         held = [tool for tool in pack.tools if plan.holds_out(pack, tool)]
         pool = held if plan.unseen else seen
+        asked = {tool.name for tool in pool}
         chains = [chain for chain in pack.chains if self._fits(chain, pack)] if chained else []
         if chained and not chains:
             which = "held-out" if plan.unseen else "other"
@@ -155,16 +156,17 @@ class Rows:
                 needed = [pack.tool(name) for name in dict.fromkeys(step.tool for step in rng.choice(chains).steps)]
             elif plan.unseen:
                 needed = rng.sample(held, rng.randint(1, min(2, len(held))))
-            more = [tool for tool in seen or held if tool not in needed]
+            named = {tool.name for tool in needed}
+            more = [tool for tool in seen or held if tool.name not in named]
             tools = needed + rng.sample(more, max(0, min(size - len(needed), len(more))))
             if others := self._others(pack, len(tools) - max(1, len(needed)), rng):
                 tools = [*tools[: len(tools) - len(others)], *others]
             rng.shuffle(tools)
-            targets = [tool for tool in tools if tool in pool]
+            targets = [tool for tool in tools if tool.name in asked]
             if chained or any(tool.missing for tool in targets):
                 voice = rng.randrange(min(plan.voices, max(len(pack.system[each]) for each in Language)))
-                absent = [tool for tool in pool if tool not in tools]
                 offered = {tool.name for tool in tools}
+                absent = [tool for tool in pool if tool.name not in offered]
                 fitting = [c for c in pack.chains if self._fits(c, pack) and {s.tool for s in c.steps} <= offered]
                 return Setting(pack, voice, tools, targets, absent, fitting, mixed=bool(others))
         raise Fault(

@@ -87,7 +87,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON as this project writes it: UTF-8 as it is, no NaN."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return (
+        _LINE.encode(value) if indent is None else json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    )
+
+
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def refusal(error: BaseException) -> int | None:

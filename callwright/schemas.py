@@ -6,13 +6,14 @@
 Numbers are judged by value, as JSON Schema 2020-12 has it: 14.0 is an integer, 14.5 and true are not. `format` is not
 judged: in a moment the grammar of `moments` stands in for it. References are looked up inside the schema and never
 on the network. Making a validator and checking a schema cost more than a hundred calls do, so both are kept by the
-schema's text.
+schema's text; and writing that text costs more than a call, so what it led to is kept by the object too. A tool that
+was judged is not changed in place.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -42,8 +43,20 @@ def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     """The first way in which a call breaks its tool's schema: a code of design §4 and a sentence, or None."""
     if tool is None:
         return "unknown_tool", f"there is no tool {call.tool!r}"
+    kept = _KEPT.get(id(tool.parameters)) or _keep(tool)
+    try:
+        if kept[1](call.params):  # most calls are right, and one look says so
+            return None
+    except ValueError:  # told below
+        pass
+    return _first_fault(call, tool)
+
+
+def _first_fault(call: Call, tool: Tool) -> tuple[str, str] | None:
+    """Keyword by keyword, in the order of design §4."""
+    more = tool.parameters.get("additionalProperties")  # left out: names are exact all the same
     for name in call.params:
-        if name not in tool.properties and tool.parameters.get("additionalProperties") is not True:
+        if name not in tool.properties and more is not True and not isinstance(more, Mapping):
             known = ", ".join(tool.properties) or "none"
             return "unknown_param", f"{call.tool} has no parameter {name!r}; it has {known}"
     for name in tool.required:
@@ -60,6 +73,28 @@ def schema_fault(call: Call, tool: Tool | None) -> tuple[str, str] | None:
     place = ".".join((call.tool, *map(str, fault.instance_path)))
     keyword = next((str(part) for part in reversed(fault.schema_path) if not isinstance(part, int)), "")
     return _CODES.get(keyword, "bad_value"), f"{place}: {fault.message}"
+
+
+_KEPT: dict[int, tuple[Mapping[str, Any], Callable[[Any], bool]]] = {}
+"""By the identity of `parameters`, which stays while it is held here: whether a call is right beyond doubt."""
+_MOST_KEPT = 4096
+
+
+def _keep(tool: Tool) -> tuple[Mapping[str, Any], Callable[[Any], bool]]:
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.clear()
+    kept = _KEPT[id(tool.parameters)] = tool.parameters, _surely_right(_key(tool))
+    return kept
+
+
+@lru_cache(maxsize=4096)
+def _surely_right(text: str) -> Callable[[Any], bool]:
+    """True for calls that break nothing; the others, and all where that cannot be said at once, are looked at again."""
+    schema = {} if _schema_fault(text) else json.loads(text)
+    more = schema.get("additionalProperties", False)
+    if not schema or not isinstance(more, bool) or (not more and "patternProperties" in schema):
+        return lambda params: False
+    return _validator(json.dumps(schema | {"additionalProperties": more})).is_valid
 
 
 def _key(tool: Tool) -> str:

@@ -102,7 +102,7 @@ FAULTS: list[tuple[list[Change], str, str]] = [
     (
         [("tools.2.parameters.properties.shelf", {"enum": ["A1", "B2"]})],
         "tools.2",
-        "tool 'count_books' takes 'shelf' from slot 'shelf', and its schema refuses what is there: \"C3\" is not one of",
+        "tool 'count_books' takes 'shelf' from slot 'shelf', and its schema refuses what is there: \"C3\" is not one",
     ),
     (
         [
