@@ -23,9 +23,16 @@ from callwright.speech import en_value, heard, numbers, plain, zh_value
 from callwright.values import leaves
 
 
-def unsaid(name: str, value: Any, schema: Mapping[str, Any], conversation: str, marked: bool = False) -> Iterator[Any]:
+def unsaid(
+    name: str,
+    value: Any,
+    schema: Mapping[str, Any],
+    conversation: str,
+    marked: bool = False,
+    root: Mapping[str, Any] | None = None,
+) -> Iterator[Any]:
     """The parts of parameter `name`'s value that the conversation does not hold; `marked`: a moment by its pack."""
-    for _, part_name, part_schema, part in leaves(name, value, schema):
+    for _, part_name, part_schema, part in leaves(name, value, schema, root=root):
         if isinstance(part, str) and is_moment(part_name, part_schema, marked):
             if not _moment_said(part, conversation):
                 yield part
@@ -33,9 +40,16 @@ def unsaid(name: str, value: Any, schema: Mapping[str, Any], conversation: str, 
             yield part
 
 
-def foreign(name: str, value: Any, schema: Mapping[str, Any], conversation: str, marked: bool = False) -> Iterator[str]:
+def foreign(
+    name: str,
+    value: Any,
+    schema: Mapping[str, Any],
+    conversation: str,
+    marked: bool = False,
+    root: Mapping[str, Any] | None = None,
+) -> Iterator[str]:
     """Free text in another script than the conversation's, which nothing grounds: "budget" for 預算表."""
-    for _, part_name, part_schema, part in leaves(name, value, schema):
+    for _, part_name, part_schema, part in leaves(name, value, schema, root=root):
         if not isinstance(part, str) or is_moment(part_name, part_schema, marked):
             continue
         if "enum" in part_schema or "const" in part_schema:

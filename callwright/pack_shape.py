@@ -162,6 +162,16 @@ class Failing(Part):
     told: Texts = Texts()
 
 
+def _not_json(value: Any) -> str | None:
+    """A key that is no text (YAML's `on` is true), or a value such as a date."""
+    if isinstance(value, dict):
+        odd = next((repr(key) for key in value if not isinstance(key, str)), None)
+        return odd or next((odd for inner in value.values() if (odd := _not_json(inner))), None)
+    if isinstance(value, list):
+        return next((odd for inner in value if (odd := _not_json(inner))), None)
+    return None if value is None or isinstance(value, str | int | float) else repr(value)
+
+
 class PackTool(Part):
     name: Identifier
     description: Lines
@@ -176,6 +186,13 @@ class PackTool(Part):
     """Left out: the pack cannot run the tool, so no row shows a result of it."""
     given: list[Given] = []
     replies: Texts = Texts()
+
+    @field_validator("parameters")
+    @classmethod
+    def _json(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        if odd := _not_json(parameters):
+            raise ValueError(f"{odd} is nothing that JSON has; put it in quotes, as YAML takes it for something else")
+        return parameters
 
     @field_validator("given", mode="before")
     @classmethod

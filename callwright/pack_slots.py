@@ -118,6 +118,9 @@ class Talks(Bilingual):
     en: Talk = Talk()
 
 
+_MOST_STEPS = 1_000_000_000
+
+
 class Steps(Part):
     min: int | float
     max: int | float
@@ -129,6 +132,8 @@ class Steps(Part):
     def _in_order(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min is {self.min} and max is {self.max}; min is at most max")
+        if self.max - self.min > self.step * _MOST_STEPS:
+            raise ValueError(f"there are more than {_MOST_STEPS:,} steps from min to max; make step larger")
         return self
 
     def at(self, place: int) -> int | float:

@@ -83,7 +83,7 @@ class Rules:
             likely = ", ".join(fitting(row))
             yield Failure("odd_category", f"{row.id}: category is {row.category}, and its turns are those of {likely}")
         for value in self._values_of(row):
-            for part in foreign(value.name, value.value, value.schema, value.said, value.marked):
+            for part in foreign(value.name, value.value, value.schema, value.said, value.marked, value.root):
                 meant = self.lexicon.get(plain(part), ())
                 if not any(plain(word) in plain(value.said) for word in meant):
                     shown = f"{row.id}: {value.place} is {part!r}"
@@ -93,7 +93,7 @@ class Rules:
 
     def moments(self, row: Example) -> Iterator[Failure]:
         for value in self._values_of(row):
-            for place, name, schema, part in leaves(value.name, value.value, value.schema, value.place):
+            for place, name, schema, part in leaves(value.name, value.value, value.schema, value.place, value.root):
                 if not isinstance(part, str) or not is_moment(name, schema, value.marked):
                     continue
                 moment, shown = read(part), f"{place} is {part!r}"
@@ -110,7 +110,7 @@ class Rules:
     def grounding(self, row: Example) -> Iterator[Failure]:
         for value in self._values_of(row):
             moment = not value.named and isinstance(value.value, str) and read(value.value) is not None
-            for part in unsaid(value.name, value.value, value.schema, value.said, value.marked or moment):
+            for part in unsaid(value.name, value.value, value.schema, value.said, value.marked or moment, value.root):
                 if not value.named and isinstance(part, str) and _CHOICE.fullmatch(part):
                     continue  # no schema says whether it is one of a few words
                 yield Failure("ungrounded_value", f"{value.place} is {part!r}, which the conversation does not hold")
@@ -155,9 +155,9 @@ class Rules:
                 for name, value in call.params.items():
                     marked = own is not None and params.get(name, name) in own.moments
                     place = f"messages[{i}].calls[{j}].params.{name}"
-                    yield _Value(
-                        place, said, name, of_parameter(tool, name) if tool else {}, value, marked, tool is not None
-                    )
+                    schema = of_parameter(tool, name) if tool else {}
+                    root = tool.parameters if tool else {}
+                    yield _Value(place, said, name, schema, value, marked, tool is not None, root)
 
 
 class _Value(NamedTuple):
@@ -169,6 +169,8 @@ class _Value(NamedTuple):
     marked: bool
     named: bool
     """Whether the row says what its tool takes."""
+    root: Mapping[str, Any]
+    """The tool's parameters, which `schema` may refer to."""
 
 
 _CHOICE = re.compile(r"[a-z]+\d{0,2}(?:_[a-z]+\d{0,2})*|[A-Z]{3}")

@@ -135,7 +135,17 @@ _MOST_REFERENCES = 20
 def of_parameter(tool: Tool, name: str) -> Mapping[str, Any]:
     """The schema of one parameter; empty where the tool says nothing of it (JSON Schema's `true` says nothing)."""
     schema = tool.properties.get(name)
-    return schema if isinstance(schema, Mapping) else {}
+    return plainly(schema, tool.parameters) if isinstance(schema, Mapping) else {}
+
+
+def plainly(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a schema says of a value that is there: references inside `root` followed, `X or null` as X."""
+    found = resolved(schema, root)
+    for keyword in ("anyOf", "oneOf"):
+        some = [part for part in found.get(keyword) or () if isinstance(part, Mapping) and part.get("type") != "null"]
+        if len(some) == 1:
+            return plainly(some[0], root) if some[0] is not schema else found
+    return found
 
 
 @lru_cache(maxsize=4096)

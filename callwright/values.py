@@ -10,20 +10,26 @@ from typing import Any
 
 from callwright.moments import canonical, is_moment, read
 from callwright.records import Call, Tool
+from callwright.schemas import plainly
 from callwright.speech import plain
 
 
-def leaves(name: str, value: Any, schema: Any, place: str = "") -> Iterator[tuple[str, str, Mapping[str, Any], Any]]:
-    """The scalars in the value of parameter `name`: (place, name, schema, scalar); an item of a list has no name."""
-    known = schema if isinstance(schema, Mapping) else {}
+def leaves(
+    name: str, value: Any, schema: Any, place: str = "", root: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, str, Mapping[str, Any], Any]]:
+    """The scalars in the value of parameter `name`: (place, name, schema, scalar); an item of a list has no name.
+
+    References are those inside `root`, the tool's parameters.
+    """
+    known = plainly(schema, root or {}) if isinstance(schema, Mapping) else {}
     place = place or name
     if isinstance(value, list):
         for i, item in enumerate(value):
-            yield from leaves("", item, known.get("items"), f"{place}.{i}")
+            yield from leaves("", item, known.get("items"), f"{place}.{i}", root)
     elif isinstance(value, Mapping):
         parts = known.get("properties", {})
         for key, item in value.items():
-            yield from leaves(key, item, parts.get(key), f"{place}.{key}")
+            yield from leaves(key, item, parts.get(key), f"{place}.{key}", root)
     else:
         yield place, name, known, value
 

@@ -160,3 +160,43 @@ def test_a_category_that_its_turns_do_not_have_is_pointed_out() -> None:
     assert not list(Rules().warnings(row))
     assert isinstance(row.messages[0], System)
     assert isinstance(row.messages[3], Result)
+
+
+# Schemas as pydantic writes them
+
+PYDANTIC = {
+    "type": "object",
+    "properties": {
+        "unit": {"anyOf": [{"$ref": "#/$defs/Unit"}, {"type": "null"}]},
+        "when": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+        "visit": {"$ref": "#/$defs/Visit"},
+    },
+    "$defs": {
+        "Unit": {"enum": ["celsius"]},
+        "Visit": {"type": "object", "properties": {"at": {"$ref": "#/$defs/Day"}}},
+        "Day": {"type": "string", "format": "date"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"unit": "celsius"}, None),
+        ({"when": "this friday 15:00"}, None),
+        ({"visit": {"at": "this friday"}}, None),
+        ({"visit": {"at": "2026-03-04"}}, "hardcoded_date"),
+        ({"when": "2026-03-04T10:00"}, "hardcoded_date"),
+    ],
+)
+def test_a_reference_and_an_optional_value_are_judged_as_what_they_stand_for(
+    params: dict[str, Any], code: str | None
+) -> None:
+    row = conversation(
+        User("Set it for Friday at 3pm."),
+        Calls((Call("t", params),)),
+        language=Language.EN,
+        tools=(Tool("t", "", PYDANTIC),),
+    )
+    failure = Rules().first_failure(row)
+    assert (failure.code if failure else None) == code

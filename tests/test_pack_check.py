@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,62 @@ TOLD = both(halves(["找不到。"], ["沒有。"]), halves(["Nothing found."], 
 def test_other_faults_of_a_pack_are_told(tmp_path: Path, change: tuple[str, Any], sentence: str) -> None:
     with pytest.raises(Fault) as fault:
         read_pack(write_pack(tmp_path, change))
+    assert sentence in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            ("tools.0.parameters.properties.title", {"default": date(2026, 1, 1)}),
+            "is nothing that JSON has; put it in quotes",
+        ),
+        (
+            ("tools.0.parameters.properties", {True: {"type": "string"}}),
+            "True is nothing that JSON has; put it in quotes",
+        ),
+        (
+            ("slots.copies", {"number": {"min": 0, "max": 1e308, "step": 1e-300}}),
+            "there are more than 1,000,000,000 steps",
+        ),
+        (("slots.copies", {"number": {"min": 0, "max": float("inf"), "step": 1}}), "input should be a finite number"),
+        (("slots.title", {"list": "authors"}), "slot 'title' lists 'authors', which is a list itself; name another"),
+        (("tables.sqlite_x", {"a": "text"}), "table 'sqlite_x' has a name that SQLite keeps for itself; rename it"),
+        (("tables.Books", {"a": "text"}), "tables 'books' and 'Books' differ in case alone, which SQLite does not see"),
+        (("tables.books.Title", "text"), "table 'books' has columns that differ in case alone; rename one"),
+        (
+            ("tools.1.given.row", {"title": {"param": "title"}}),
+            "tells column 'shelf', which given leaves empty; fill it",
+        ),
+        (
+            ("joiners", both(halves(["{a}{b}{c}"], ["{a}{b}"]), halves(["{a} {b}"], ["{A} {b}"]))),
+            "has none for two requests",
+        ),
+    ],
+)
+def test_what_would_fail_later_is_told_when_the_pack_is_read(tmp_path: Path, change: Any, sentence: str) -> None:
+    with pytest.raises(Fault) as fault:
+        read_pack(write_pack(tmp_path, change))
+    assert sentence in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("extra: &a [*a]", "this holds itself, by an alias (*name); write it out"),
+        ("? [1, 2]\n: 3", "not YAML: found unhashable key"),
+        (
+            "extra:\n  a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + "".join(f"  {b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghi")),
+            "with its aliases written out it has over 500,000 values; no pack has",
+        ),
+    ],
+)
+def test_a_yaml_bomb_is_a_sentence(tmp_path: Path, more: str, sentence: str) -> None:
+    path = write_pack(tmp_path)
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{more}\n", encoding="utf-8")
+    with pytest.raises(Fault) as fault:
+        read_pack(path)
     assert sentence in str(fault.value)
 
 
