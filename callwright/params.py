@@ -132,6 +132,7 @@ class Generate(Section):
 
 class Validate(Section):
     near_duplicate: Annotated[float, Field(gt=0, le=1)]
+    test_sets: list[str]
 
 
 class Format(Section):

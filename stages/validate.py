@@ -1,8 +1,8 @@
 """validate: generated rows and rows from outside -> accepted splits, rejects with their reasons, a report
 
     python -m stages.validate        reads data/generated/*.jsonl, data/sources/*.jsonl
-                                     leaves data/validated/{train,dev,test,rejected}.jsonl and report.json,
-                                     and reports/data/ with the page report.html
+                                     leaves data/validated/{train,dev,test,rejected}.jsonl, report.json,
+                                     contamination.json, and reports/data/ with the page report.html
 
 A reject is one line: {"code": "unknown_param", "message": "office-train-000042: …", "row": the row as it came}.
 Every row comes out, once, on one side or the other.
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from callwright.answers import strict_json
 from callwright.blocks import LONGEST, Block, blocks, lines_of
+from callwright.contamination import Contamination, asked_by, read_test_set
 from callwright.data_stats import Sample, phrasings
 from callwright.duplicates import Requests, Signature, Twin, signature
 from callwright.outs import to_json, whole_folder
@@ -50,6 +51,8 @@ class Accepted(NamedTuple):
     texts: tuple[str, ...]
     """The packs' texts that its requests were made from, each with its language."""
     signature: Signature
+    asked: tuple[Signature, ...]
+    """What is looked for in test sets, where there are any."""
 
 
 class Rejected(NamedTuple):
@@ -60,9 +63,15 @@ class Rejected(NamedTuple):
 
 
 def validate(
-    files: Sequence[Path], rules: Rules, near: float, processes: int | None = None
+    files: Sequence[Path],
+    rules: Rules,
+    near: float,
+    processes: int | None = None,
+    tests: Contamination | None = None,
 ) -> Iterator[Accepted | Rejected]:
     """Judge the rows of JSON-lines files: those of the test first, then dev, then train and what cannot be read.
+
+    `tests`: test sets beside the exam, which count what they find.
 
     The rules are judged in several processes, what needs other rows here, in the order of the files; nothing depends on
     the number of processes.
@@ -71,11 +80,11 @@ def validate(
     ids: set[str] = set()
     for split in ORDER:
         seen, exam = Requests(near), Requests(near, any_values=True)
-        judge = judged(rules, split, before)
+        judge = judged(rules, split, before, held_against=bool(tests and tests.sets))
         tasks = (block for path in files for block in blocks(path))
         for block in in_order(judge, tasks, processes):
             for found in block:
-                one = found if isinstance(found, Rejected) else _first(found, seen, ids)
+                one = found if isinstance(found, Rejected) else _in_tests(found, tests) or _first(found, seen, ids)
                 if isinstance(one, Accepted):
                     ids.add(one.signature.id)
                     seen.add(one.signature)
@@ -85,7 +94,9 @@ def validate(
         before.append(exam)
 
 
-def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[Block], list[Accepted | Rejected]]:
+def judged(
+    rules: Rules, split: Split, before: Sequence[Requests], held_against: bool = False
+) -> Callable[[Block], list[Accepted | Rejected]]:
     """Judges a block's rows of one split by the rules and against the splits before."""
     marks = tuple(f'"{other}"'.encode() for other in (ORDER if split is Split.TRAIN else (split,)))
 
@@ -116,7 +127,11 @@ def judged(rules: Rules, split: Split, before: Sequence[Requests]) -> Callable[[
             except (TypeError, ValueError, RecursionError) as error:
                 found.append(Rejected(line, "bad_json", f"{place}: it cannot be compared with other rows: {error}"))
                 continue
-            found.append(_by_rules(row, line, rules) or _across(own, line, before) or _accepted(row, line, own, rules))
+            found.append(
+                _by_rules(row, line, rules)
+                or _across(own, line, before)
+                or _accepted(row, line, own, rules, held_against)
+            )
         return found
 
     return judge
@@ -148,7 +163,7 @@ def _across(own: Signature, line: str, before: Sequence[Requests]) -> Rejected |
     return None
 
 
-def _accepted(row: Example, line: str, own: Signature, rules: Rules) -> Accepted:
+def _accepted(row: Example, line: str, own: Signature, rules: Rules, held_against: bool) -> Accepted:
     return Accepted(
         line,
         row.split,
@@ -158,7 +173,13 @@ def _accepted(row: Example, line: str, own: Signature, rules: Rules) -> Accepted
         tuple({warning.code: warning.message for warning in rules.warnings(row)}.items()),
         tuple(f"{row.language}/{text}" for text in _texts(row)),
         own,
+        asked_by(row) if held_against else (),
     )
+
+
+def _in_tests(row: Accepted, tests: Contamination | None) -> Rejected | None:
+    twin = tests.note(row.asked) if tests and row.asked else None
+    return Rejected(row.line, "contaminated", _stands(row.signature.id, twin)) if twin else None
 
 
 def _texts(row: Example) -> list[str]:
@@ -242,6 +263,8 @@ def main() -> None:
     params = read_params()
     packs = read_packs(params.generate.packs)
     rules = Rules(packs)
+    near = params.validate_.near_duplicate
+    tests = Contamination([read_test_set(Path(path), near) for path in params.validate_.test_sets])
     files = [path for folder in (GENERATED, SOURCES) for path in sorted(folder.glob("*.jsonl"))]
     counts = Counts()
     with whole_folder(OUT) as folder, contextlib.ExitStack() as stack:
@@ -249,7 +272,7 @@ def main() -> None:
             name: stack.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8", errors="backslashreplace"))
             for name in (*Split, "rejected")
         }
-        for row in validate(files, rules, params.validate_.near_duplicate):
+        for row in validate(files, rules, near, tests=tests):
             counts.add(row)
             if isinstance(row, Accepted):
                 outs[row.split].write(row.line + "\n")
@@ -257,6 +280,7 @@ def main() -> None:
                 outs["rejected"].write(to_json(row._asdict() | {"row": row.row}) + "\n")
         stack.close()  # before the folder is put in its place
         (folder / "report.json").write_text(to_json(counts.report(), indent=2) + "\n", encoding="utf-8")
+        (folder / "contamination.json").write_text(to_json(tests.report(), indent=2) + "\n", encoding="utf-8")
     report = counts.report()
     usable = phrasings(packs, frozenset(params.generate.held_out_tools), frozenset(params.generate.held_out_packs))
     facts = Facts(

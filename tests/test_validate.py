@@ -124,7 +124,22 @@ class TestTheStage:
         first = {path.name: path.read_bytes() for path in Path("data/validated").iterdir()}
         validate.main()
         assert {path.name: path.read_bytes() for path in Path("data/validated").iterdir()} == first
-        assert set(first) == {"train.jsonl", "dev.jsonl", "test.jsonl", "rejected.jsonl", "report.json"}
+        outs = {"train.jsonl", "dev.jsonl", "test.jsonl", "rejected.jsonl", "report.json", "contamination.json"}
+        assert set(first) == outs
+
+    def test_holds_rows_against_test_sets_and_reports_what_they_hold(self) -> None:
+        write("exam/test.jsonl", [book(LONG, "exam-1"), book("Something else entirely, please", "exam-2")])
+        text = (
+            Path("params.yaml").read_text(encoding="utf-8").replace("test_sets: [] ", "test_sets: [exam/test.jsonl] ")
+        )
+        Path("params.yaml").write_text(text, encoding="utf-8")
+        report = run(rows=[GOOD, book(LONG + "!", "lesson")])
+        assert report["codes"] == {"contaminated": 1}
+        [found] = json.loads(Path("data/validated/contamination.json").read_text(encoding="utf-8"))
+        assert (found["path"], found["requests"], found["rows"]) == ("exam/test.jsonl", 2, 1)
+        assert found["examples"] == [
+            {"row": "lesson", "stands_in": "exam-1", "how": "nearly the same request (0.98)"},
+        ]
 
 
 BROKEN = as_line(GOOD)
