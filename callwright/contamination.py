@@ -86,18 +86,25 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _bfcl(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every user turn of every question; the files that hold answers or tools have none."""
+    """Every user turn of every question. A file whose first line is no question holds something else, and is passed."""
     for path in sorted(folder.glob("BFCL_v*.json")):
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line.decode("utf-8-sig"))
-                    turns = [turn for conversation in row["question"] for turn in conversation]
-                    said = [str(turn["content"]) for turn in turns if turn["role"] == "user"]
-                    name = str(row["id"])
-                    "".join(said).encode()
+                    found = _question(line)
                 except (ValueError, TypeError, KeyError, RecursionError) as error:
+                    if number == 1:
+                        break
                     raise Fault(f"{path}:{number}: no question of BFCL ({error!r}); give its data folder") from None
-                yield from ((name, text) for text in said if text.strip())
+                yield from found
+
+
+def _question(line: bytes) -> list[tuple[str, str]]:
+    """The row's id with each turn of its user."""
+    row = json.loads(line.decode("utf-8-sig"))
+    turns = [turn for conversation in row["question"] for turn in conversation]
+    said = [str(turn["content"]) for turn in turns if turn["role"] == "user"]
+    "".join(said).encode()  # half of a surrogate pair could not be compared
+    return [(str(row["id"]), text) for text in said if text.strip()]

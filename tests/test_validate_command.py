@@ -262,6 +262,10 @@ def test_a_file_of_rows_is_a_test_set_too(tmp_path: Path) -> None:
     assert tests.sets[0].count == 1
     with pytest.raises(Fault, match="holds no request that could be read"):
         read_test_set(tmp_path, 0.8)
-    (tmp_path / "BFCL_v4_x.json").write_text('{"id": 1}\n', encoding="utf-8")
-    with pytest.raises(Fault, match=r"BFCL_v4_x\.json:1: no question of BFCL"):
+    (tmp_path / "BFCL_v4_other.json").write_text('{\n  "settings": 1\n}\n', encoding="utf-8")
+    question = '{"id": "a", "question": [[{"role": "user", "content": "Hello"}]]}\n'
+    (tmp_path / "BFCL_v4_x.json").write_text(question + '{"id": 1}\n', encoding="utf-8")
+    with pytest.raises(Fault, match=r"BFCL_v4_x\.json:2: no question of BFCL"):
         read_test_set(tmp_path, 0.8)
+    (tmp_path / "BFCL_v4_x.json").write_text(question, encoding="utf-8")
+    assert read_test_set(tmp_path, 0.8).count == 1
