@@ -148,6 +148,7 @@ def _lengths(described: Mapping[str, Any], path: Path) -> None:
     offered = described["tools_offered"]
     sizes = range(min(offered, default=0), max(offered, default=0) + 1)
     both[1].bar(list(sizes), [offered.count(size) for size in sizes], color=TUNED, width=0.8)
+    both[1].set_xticks(list(sizes))
     both[1].set_xlabel("tools offered", color=QUIET)
     for axes in both:
         axes.grid(axis="y", color=GRID)
