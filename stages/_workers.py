@@ -38,7 +38,7 @@ def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], processes: i
     global _WORK  # noqa: PLW0603 - what a forked process inherits need not be pickled
     _WORK = work
     context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
     begun: deque[Future[Result]] = deque()
     try:
         for task in tasks:
@@ -61,8 +61,10 @@ def _call(task: Any) -> Any:
     return _WORK(task)
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """The parent decides when to stop; a process ends with it, also when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before that was said
+        os._exit(1)

@@ -75,7 +75,8 @@ def test_every_pin_is_exact_and_every_dependency_has_one(pyproject: dict[str, An
 
 def test_the_packages_that_are_installed_are_those_that_are_here(pyproject: dict[str, Any]) -> None:
     packages = pyproject["tool"]["setuptools"]["packages"]
-    here = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    inits = [*ROOT.glob("*/__init__.py"), *ROOT.glob("*/*/__init__.py")]
+    here = {".".join(path.parent.relative_to(ROOT).parts) for path in inits if path.parent.parts[-1][0] != "."}
     assert set(packages) == here - {"benchmarks"}  # which only make bench needs, from this folder
 
 
