@@ -181,3 +181,18 @@ def test_two_worlds_share_nothing(world: World) -> None:
     with open_world() as other:
         assert run(other, "count_books", shelf="A1") == {"count": 0}
     assert run(world, "count_books", shelf="A1") == {"count": 2}
+
+
+def test_a_call_that_fails_half_way_leaves_nothing_of_itself() -> None:
+    both_set = {"shelf": "shelf", "copies": "copies"}
+    schema = {"title": STRING, "shelf": STRING, "copies": {"type": "integer"}}
+    changes = (
+        ("tools.3.action.set", both_set),
+        ("tools.3.parameters.properties", schema),
+    )
+    with open_world(*changes) as world:
+        world.put("books", {"title": "Emma", "shelf": "A1", "copies": 3})
+        with pytest.raises(Refused, match="move_book: "):
+            world.run(Call("move_book", {"title": "Emma", "shelf": "C3", "copies": 10**30}))
+        assert rows(world, "title, shelf, copies") == [("Emma", "A1", 3)]
+        assert run(world, "move_book", title="Emma", shelf="C3", copies=4) == {"title": "Emma", "shelf": "C3"}

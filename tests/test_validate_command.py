@@ -255,6 +255,19 @@ def test_rows_that_hold_a_test_sets_request_are_contaminated_and_counted(run: An
     assert "of its 2 requests some stand in 1 rows" in out
 
 
+def test_a_test_question_in_one_turn_of_a_conversation_is_found(run: Any, tmp_path: Path) -> None:
+    folder = bfcl(tmp_path / "data", "Find the area of a triangle with a base of ten.")
+    turns = [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "Good morning, how are you today?"},
+        {"role": "assistant", "content": "Fine, thanks."},
+        {"role": "user", "content": "Find the area of a triangle with a base of ten."},
+        {"role": "assistant", "content": "I need its height."},
+    ]
+    assert run([{"messages": turns}], "--against", str(folder))[1]["codes"] == {"contaminated": 1}
+    assert run([{"messages": turns[:3]}], "--against", str(folder))[1]["codes"] == {}
+
+
 def test_a_file_of_rows_is_a_test_set_too(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text(as_line(document_row()) + "\n", encoding="utf-8")
