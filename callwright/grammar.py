@@ -1,6 +1,7 @@
 """Rows from packs: a phrasing, values for its placeholders, the calls they stand for, and the world's answer.
 
-    for row in write_rows(packs, plan): ...
+    rows = Rows(packs, plan)
+    rows.fresh(42, taken)   ->  the row in that place, with a request that none of `taken` has
 
 Nothing here is random beyond its seed: a row depends on the plan, its place in it and the requests already taken. The
 same plan gives the same bytes, and the exam, written first, does not change with the training rows.
@@ -8,7 +9,7 @@ same plan gives the same bytes, and the exam, written first, does not change wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -60,14 +61,6 @@ class Plan:
 
     def holds_out(self, pack: Pack, tool: PackTool) -> bool:
         return pack.pack in self.held_out_packs or tool.name in self.held_out
-
-
-def write_rows(packs: Sequence[Pack], plan: Plan, taken: set[int] | None = None) -> Iterator[Example]:
-    """Yield the plan's rows; no request repeats, none of `taken` (their fingerprints) occurs. `taken` grows."""
-    taken = set() if taken is None else taken
-    rows = Rows(packs, plan)
-    for i in range(plan.rows):
-        yield rows.fresh(i, taken)
 
 
 class Rows:

@@ -32,11 +32,8 @@ def unsaid(
     root: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """The parts of parameter `name`'s value that the conversation does not hold; `marked`: a moment by its pack."""
-    for _, part_name, part_schema, part in leaves(name, value, schema, root=root):
-        if isinstance(part, str) and is_moment(part_name, part_schema, marked):
-            if not _moment_said(part, conversation):
-                yield part
-        elif "enum" not in part_schema and "const" not in part_schema and not _said(part, conversation):
+    for part, moment in _free(name, value, schema, marked, root):
+        if not (_moment_said(part, conversation) if moment else _said(part, conversation)):
             yield part
 
 
@@ -49,19 +46,23 @@ def foreign(
     root: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
     """Free text in another script than the conversation's, which nothing grounds: "budget" for 預算表."""
-    for _, part_name, part_schema, part in leaves(name, value, schema, root=root):
-        if not isinstance(part, str) or is_moment(part_name, part_schema, marked):
+    text = _dense(conversation)
+    for part, moment in _free(name, value, schema, marked, root):
+        if moment or not isinstance(part, str) or _codes(plain(part)):
             continue
-        if "enum" in part_schema or "const" in part_schema:
-            continue
-        wanted, text = _dense(part), _dense(conversation)
-        if (
-            wanted not in text
-            and re.search(r"\w", wanted)
-            and not _codes(plain(part))
-            and _another_script(wanted, text)
-        ):
+        wanted = _dense(part)
+        if wanted not in text and re.search(r"\w", wanted) and _another_script(wanted, text):
             yield part
+
+
+def _free(
+    name: str, value: Any, schema: Mapping[str, Any], marked: bool, root: Mapping[str, Any] | None
+) -> Iterator[tuple[Any, bool]]:
+    """The scalars for which the schema names no choice, and whether each stands for a moment."""
+    for _, part_name, part_schema, part in leaves(name, value, schema, root=root):
+        moment = isinstance(part, str) and is_moment(part_name, part_schema, marked)
+        if moment or ("enum" not in part_schema and "const" not in part_schema):
+            yield part, moment
 
 
 def dated(on: date, text: str, today: date | None = None) -> bool:

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from callwright.grammar import write_rows
 from callwright.moments import is_moment
 from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, System, Tool, User
 from callwright.rules import Rules
 from callwright.values import leaves
 from tests.rows import office
-from tests.test_variation import plan
+from tests.test_variation import plan, written
 
 Break = Callable[[Example], Example | None]
 """A row with one thing wrong; None where the row has nothing to break that way."""
@@ -27,7 +26,7 @@ Break = Callable[[Example], Example | None]
 
 @cache
 def rows() -> tuple[Example, ...]:
-    return tuple(write_rows(office(), plan(160)))
+    return written(office(), plan(160))
 
 
 def with_call(row: Example, change: Callable[[Call, Tool], Call | None]) -> Example | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +30,6 @@ from tests.fake_teacher import (
 )
 from tests.rows import CALENDAR, QUERY, ROOM
 from tests.small_pack import write_pack
-
-
-@pytest.fixture
-def teacher() -> Iterator[FakeTeacher]:
-    with FakeTeacher() as started:
-        yield started
-
-
-@pytest.fixture
-def runner(teacher: FakeTeacher, tmp_path: Path) -> Runner:
-    return Runner(teacher, tmp_path, library(tmp_path))
 
 
 @pytest.fixture(name="library")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,6 @@ from tests.fake_teacher import (
     library,
     said,
 )
-
-
-@pytest.fixture
-def teacher() -> Iterator[FakeTeacher]:
-    with FakeTeacher() as started:
-        yield started
-
-
-@pytest.fixture
-def runner(teacher: FakeTeacher, tmp_path: Path) -> Runner:
-    return Runner(teacher, tmp_path, library(tmp_path))
-
 
 # Going on
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -30,18 +29,6 @@ from tests.fake_teacher import (
     said,
     well_written,
 )
-
-
-@pytest.fixture
-def teacher() -> Iterator[FakeTeacher]:
-    with FakeTeacher() as started:
-        yield started
-
-
-@pytest.fixture
-def runner(teacher: FakeTeacher, tmp_path: Path) -> Runner:
-    return Runner(teacher, tmp_path, library(tmp_path))
-
 
 # Servers with faults
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from random import Random
@@ -12,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callwright.grammar import Plan, write_rows
+from callwright.grammar import Plan
 from callwright.moments import is_moment
 from callwright.pack_shape import PLACEHOLDER
-from callwright.packs import read_packs
+from callwright.packs import Pack, read_packs
 from callwright.params import Varied
-from callwright.records import Calls, Category, Example, Language, Result, Split, User
+from callwright.records import Calls, Category, Example, Language, Result, Split, User, read_line
 from callwright.rules import Rules
 from callwright.speech import plain
 from callwright.variation import Dress, Variation, renamed, show_tools
+from stages.generate import lines
 from tests.rows import ROOT, office
 
 SHARES = {
@@ -52,10 +54,14 @@ def plan(rows: int = 200, **more: Any) -> Plan:
     return Plan(**(given | more))
 
 
+def written(packs: Sequence[Pack], rows: Plan) -> tuple[Example, ...]:
+    return tuple(map(read_line, lines(packs, rows, set(), processes=1)))
+
+
 @cache
 def varied(knob: str) -> tuple[Example, ...]:
     packs = read_packs(["office", "travel"], ROOT / "packs") if knob == "other_packs" else office()
-    return tuple(write_rows(packs, plan(variation=Variation(**{knob: 1.0}) if knob != "none" else Variation())))
+    return written(packs, plan(variation=Variation(**{knob: 1.0}) if knob != "none" else Variation()))
 
 
 @pytest.mark.parametrize("knob", ["none", *KNOBS])
