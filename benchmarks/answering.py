@@ -29,15 +29,15 @@ def measure() -> Iterator[str]:
 
     most = read_params().evaluate.max_new_tokens
     model = _model.load_with_adapter(BASE, ADAPTER, _model.number_format()).eval()
-    stop = AutoTokenizer.from_pretrained(BASE).convert_tokens_to_ids(evaluate.stop_token())
-    prompts = sorted(evaluate.prompts(read_lines(ROWS)).values(), key=len)[::EVERY]
+    stop = AutoTokenizer.from_pretrained(BASE).convert_tokens_to_ids(_model.about(BASE).stops[0])
+    prompts = sorted((each.tokens for each in evaluate.prompts(read_lines(ROWS)).values()), key=len)[::EVERY]
     times: dict[str, list[float]] = {"stock": [], "ours": []}
     for turn in range(ROUNDS + 1):
         made = {}
         for name, seconds in times.items():
             began = time.perf_counter()
             if name == "ours":
-                made[name] = _decode.greedy(model, prompts, stop, most, BATCH)
+                made[name] = _decode.greedy(model, prompts, {stop}, most, BATCH)
             else:
                 made[name] = [
                     answer

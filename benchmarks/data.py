@@ -202,6 +202,7 @@ def native(folder: Path, params: Format) -> Iterator[str]:
 
     from callwright.presets import read_preset
     from callwright.records import read_example
+    from stages._model import About
     from stages.format import template_and_tokens, to_native
 
     preset = read_preset("smollm2-135m", ROOT / "presets")
@@ -214,7 +215,8 @@ def native(folder: Path, params: Format) -> Iterator[str]:
     examples = [
         read_example(row) for row in itertools.islice(read_lines(folder / "data/validated/train.jsonl"), NATIVE_ROWS)
     ]
-    make = to_native(params, *template_and_tokens(base))
+    about = About("smollm2-135m", preset.family, tuple(preset.stops))
+    make = to_native(params, about, *template_and_tokens(base))
     make(examples[0])
     began = time.perf_counter()
     tokens = sum(len(row["input_ids"]) for example in examples for row in make(example))
@@ -235,7 +237,6 @@ def _tokenizer(module: Path, folder: Path) -> None:
     preset = read_preset("smollm2-135m", ROOT / "presets")
     AutoTokenizer.from_pretrained(module, gguf_file=preset.source.file).save_pretrained(folder)
     _mend_tokenizer(preset, folder)
-    (folder / "callwright.json").write_text(json.dumps({"stop": preset.stop}), encoding="utf-8")
 
 
 def main() -> None:

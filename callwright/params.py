@@ -1,7 +1,7 @@
 """params.yaml, typed: frozen, unknown keys refused, all faults told at once with their dotted path.
 
-The types hold no defaults: a knob's value stands in params.yaml and nowhere else. The file is YAML 1.2, as for DVC:
-1e-3 is a number there, and a key that stands twice is a fault.
+The types hold no defaults: a knob's value stands in params.yaml, or, where it says `preset` there, in the preset of the
+base model, so that another base is one word to change.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from callwright.faults import Fault, found
+from callwright.presets import FOLDER, read_preset
 from callwright.records import Category
+from callwright.yaml_files import read_yaml
 
 FILE = Path("params.yaml")
+AS_PRESET = "preset"
+"""What stands in the place of a value in `format` and `train`: as presets/<base.preset>.yaml says."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -39,6 +43,27 @@ class Quantization(StrEnum):
 class Optimizer(StrEnum):
     SOAP = "soap"
     ADAMW = "adamw"
+
+
+class Long(StrEnum):
+    """What becomes of a row over `format.max_length`."""
+
+    REFUSE = "refuse"
+    DROP = "drop"
+    CUT = "cut"
+
+
+class Inexpressible(StrEnum):
+    """What becomes of a row whose turn holds more calls than the family can write in one."""
+
+    TURNS = "turns"
+    SET_ASIDE = "set_aside"
+
+
+class Machine(StrEnum):
+    AUTO = "auto"
+    GPU = "gpu"
+    CPU = "cpu"
 
 
 class Base(Section):
@@ -138,6 +163,8 @@ class Validate(Section):
 class Format(Section):
     train_as: Annotated[TrainAs, BeforeValidator(lambda v: _enum(TrainAs, v))]
     max_length: Annotated[int, Field(ge=64)]
+    too_long: Annotated[Long, BeforeValidator(lambda v: _enum(Long, v))]
+    inexpressible: Annotated[Inexpressible, BeforeValidator(lambda v: _enum(Inexpressible, v))]
 
 
 class Lora(Section):
@@ -147,9 +174,13 @@ class Lora(Section):
 
 
 class Train(Section):
+    profile: Annotated[Machine, BeforeValidator(lambda v: _enum(Machine, v))]
+    processes: Count
+    launch: str | None
     seed: int
     epochs: Annotated[float, Field(gt=0)]
     batch_size: Count
+    rows_at_a_time: Count
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     warmup_share: Share
     decay_share: Share
@@ -161,6 +192,17 @@ class Train(Section):
     quantization: Annotated[Quantization, BeforeValidator(lambda v: _enum(Quantization, v))]
     int8_products: bool
     checkpoint_steps: Count
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        at_once = self.processes * self.rows_at_a_time
+        if self.launch is None and self.batch_size % self.processes:
+            both = f"batch_size is {self.batch_size} and processes {self.processes}"
+            raise ValueError(f"{both}; make batch_size a multiple of it, so that every process has as many rows")
+        if self.launch is None and self.batch_size > at_once and self.batch_size % at_once:
+            both = f"rows_at_a_time is {self.rows_at_a_time} in {self.processes} process(es)"
+            raise ValueError(f"batch_size is {self.batch_size} and {both}; make batch_size a multiple of their product")
+        return self
 
     @model_validator(mode="after")
     def _shares_fit(self) -> Self:
@@ -196,9 +238,12 @@ class Params(Section):
     register_: Register = Field(alias="register")
 
 
-def read_params(path: Path = FILE) -> Params:
-    """Read and check every section; `Fault` holds one sentence a fault."""
-    return check_params(_yaml(path), path)
+def read_params(path: Path = FILE, *, on_gpu: bool = False) -> Params:
+    """Read and check every section; `Fault` holds one sentence a fault.
+
+    `on_gpu` says which numbers of the preset hold where `train.profile` is auto; only train asks.
+    """
+    return check_params(_filled(read_yaml(path), path, on_gpu), path)
 
 
 def check_params(value: Any, path: Path = FILE) -> Params:
@@ -208,20 +253,45 @@ def check_params(value: Any, path: Path = FILE) -> Params:
         raise Fault(_sentence(path, fault) for fault in error.errors()) from None
 
 
-def _yaml(path: Path) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+def _filled(value: Any, path: Path, on_gpu: bool) -> Any:
+    """`value` with the preset's number in the place of each `preset`."""
+    asked = [
+        (section, knob)
+        for section in ("format", "train")
+        for knob, said in (_mapping(value, section)).items()
+        if said == AS_PRESET
+    ]
+    if not asked:
+        return value
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Fault(f"{path} is missing; run this in the project's folder, or git checkout {path}") from None
-    except OSError as error:
-        raise Fault(f"{path} could not be read: {error.strerror}; mend that, then run it again") from None
-    except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise Fault(f"{place}: not YAML: {' '.join(problem.split())}; mend that line") from None
+        name = Base.model_validate(_mapping(value, "base")).preset
+    except ValidationError as error:
+        raise Fault(_sentence(path, {**fault, "loc": ("base", *fault["loc"])}) for fault in error.errors()) from None
+    preset = read_preset(name, path.parent / FOLDER)
+    profile = _mapping(value, "train").get("profile")
+    on_gpu = on_gpu if profile == Machine.AUTO else profile == Machine.GPU
+    says = {"format": preset.format_knobs(), "train": preset.train_knobs(on_gpu)}
+    filled = {name: dict(part) if isinstance(part, dict) else part for name, part in value.items()}
+    missing = []
+    for section, knob in asked:
+        if knob in says[section]:
+            filled[section][knob] = says[section][knob]
+        else:
+            missing.append(f"{section}.{knob}")
+    if missing:
+        raise Fault(
+            f"presets/{name}.yaml does not say what `preset` stands for in {path}: {', '.join(missing)} "
+            f"(for a {_MACHINES[on_gpu]}); add that, as presets/smollm2-135m.yaml has it, or write values in {path}"
+        )
+    return filled
+
+
+_MACHINES = {True: "GPU", False: "CPU"}
+
+
+def _mapping(value: Any, section: str) -> dict[str, Any]:
+    part = value.get(section) if isinstance(value, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _sentence(path: Path, fault: Any) -> str:

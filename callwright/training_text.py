@@ -22,6 +22,10 @@ from callwright.records import Calls, Example, Message, Reply, Result, System, U
 Render = Callable[[list[dict[str, Any]], list[dict[str, Any]] | None, bool], str]
 
 
+class NotExpressible(Exception):
+    """A row that the text of a model cannot hold, with the reason in words: it is set aside, and counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     text: str
@@ -32,6 +36,8 @@ class Piece:
 class Row:
     id: str
     pieces: tuple[Piece, ...]
+    turns: int = 1
+    """How many labelled pieces the last assistant message makes: several where each of its calls is a turn."""
 
     @property
     def text(self) -> str:
@@ -86,9 +92,7 @@ def _answer(
         place = f"{row_id}: the chat template does not end an assistant turn with {stop!r}"
         raise Fault(f"{place}; correct `stop` in the preset")
     if stop in after:
-        raise Fault(
-            f"{row_id}: an assistant turn holds {stop!r}, the token that ends one; take the row out of the data"
-        )
+        raise NotExpressible(f"{row_id}: turn {len(turns)} holds {stop!r}, the token that ends one")
     return _Answer(before, answer + stop)
 
 
@@ -107,5 +111,7 @@ def _joined(row_id: str, answers: list[_Answer]) -> Iterator[Row]:
 
 def _alpaca(row: Mapping[str, Any], stop: str) -> Row:
     """The usual Alpaca prompt (https://github.com/tatsu-lab/stanford_alpaca), the system text first."""
+    if stop in row["output"]:
+        raise NotExpressible(f"{row['id']}: its answer holds {stop!r}, the token that ends one")
     prompt = f"{row['system']}\n\n### Instruction:\n{row['instruction']}\n\n### Response:\n"
     return Row(row["id"], (Piece(prompt, False), Piece(row["output"] + stop, True)))

@@ -89,16 +89,70 @@ def import_(
 
 @app.command("export")
 def export(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="One of docs/formats.md.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    form: Annotated[str | None, typer.Argument(metavar="FORMAT", help="Of rows: one of docs/formats.md.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write rows to.")] = None,
     source: Annotated[Path, typer.Option("--from", help="Records.")] = Path("data/validated/train.jsonl"),
+    merged: Annotated[Path | None, typer.Option(help="Write the tuned model here, adapter and base in one.")] = None,
+    gguf: Annotated[Path | None, typer.Option(help="Say how the tuned model becomes this GGUF file.")] = None,
+    adapter: Annotated[Path, typer.Option(help="Of --merged.")] = Path("models/adapter"),
+    onto: Annotated[str, typer.Option(help="The base as-trained, with NF4's rounding, or plain.")] = "as-trained",
+    sample: Annotated[int, typer.Option(min=0, help="Test rows that both answer; 0 for none.")] = 20,
     *,
     force: Annotated[bool, _FORCE] = False,
 ) -> None:
-    """Write records in another format."""
+    """Write records in another format, or the tuned model as a folder that serves; 1 where it answers otherwise."""
+    _exits(lambda: _export(form, out, source, merged, gguf, adapter, onto, sample, force=force))
+
+
+def _export(
+    form: str | None,
+    out: Path | None,
+    source: Path,
+    merged: Path | None,
+    gguf: Path | None,
+    adapter: Path,
+    onto: str,
+    sample: int,
+    *,
+    force: bool,
+) -> int:
+    if sum(asked is not None for asked in (form, merged, gguf)) != 1:
+        raise Fault("callwright export takes a FORMAT with --out, or --merged DIR, or --gguf FILE; give one of them")
+    if merged:
+        from commands.export_model import merged as run
+
+        return run(merged, adapter, onto=onto, force=force, sample=sample)
+    if gguf:
+        from commands.export_model import gguf as how
+
+        return how(gguf)
+    if out is None:
+        raise Fault(f"callwright export {form} needs --out, the file to write")
     from commands.exchange import export_rows
 
-    _exits(lambda: export_rows(form, out, source, force=force))
+    return export_rows(str(form), out, source, force=force)
+
+
+@app.command()
+def plan(
+    preset: Annotated[str | None, typer.Argument(help="One of presets/; all of them unless given.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="16GiB, 24GB, T4, 4090, … or cpu; 16 and 24 GiB unless given.")
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a row; the preset's unless given.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Rows at a time; the preset's unless given.")] = None,
+    rows: Annotated[int | None, typer.Option(help="Rows to train on; generate.rows unless given.")] = None,
+    epochs: Annotated[float, typer.Option(help="Times that each is seen.")] = 1,
+    tokens: Annotated[int | None, typer.Option(help="Of a row, on average; half its length unless given.")] = None,
+    labelled: Annotated[float, typer.Option(help="Share of the tokens that are the assistant's.")] = 1.0,
+    speed: Annotated[float | None, typer.Option(help="Tokens a second, as a training of yours printed them.")] = None,
+) -> None:
+    """Say what a training needs of memory and time; exits with 0 if it fits, 1 if it does not."""
+    from commands.plan import plan as run
+
+    _exits(
+        lambda: run(preset, gpu, max_length, batch, rows, epochs=epochs, tokens=tokens, labelled=labelled, speed=speed)
+    )
 
 
 pack = typer.Typer(help="Packs: the tools of a domain and how people ask for them.", no_args_is_help=True)

@@ -23,6 +23,7 @@ import yaml
 
 from callwright.faults import Fault
 from callwright.outs import read_lines, to_json
+from callwright.params import read_params
 from stages._tracking import Store, finite, log_points, logged, new_points
 
 if TYPE_CHECKING:
@@ -150,10 +151,14 @@ def _log_evaluation(store: Store, run: Run) -> None:
 
 
 def _log_params(store: Store, run: Run) -> None:
-    """Params and origin that the run lacks; the first ones stand, MLflow lets no param change."""
+    """Params and origin that the run lacks; the first ones stand, MLflow lets no param change.
+
+    Where params.yaml says `preset`, the value that stood for it in the training is logged.
+    """
     from mlflow.entities import Param, RunTag
 
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = read_params().model_dump(mode="json", by_alias=True)
+    params["train"] |= read_json(TRAIN / "summary.json").get("knobs", {})
     new = [
         Param(name, (value if isinstance(value, str) else to_json(value))[:6000])
         for name, value in flat(params)

@@ -1,6 +1,6 @@
 """Greedy answers to many prompts. Imports torch.
 
-    answers = greedy(model, prompts, stop, max_new_tokens=96, batch_size=160)
+    answers = greedy(model, prompts, stops, max_new_tokens=96, batch_size=160)
 
 What prompts begin with alike is computed once, nothing is computed for padding, and a row that has its stop token costs
 nothing more. transformers' `generate` computes every prompt at the length of its longest neighbour, and each answer as
@@ -9,7 +9,7 @@ long as the longest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -29,12 +29,12 @@ FORWARD = 16
 def greedy(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
-    stop: int,
+    stops: Collection[int],
     max_new_tokens: int,
     batch_size: int,
     watch: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """The likeliest next tokens of each prompt, up to `stop` (not included) or `max_new_tokens`.
+    """The likeliest next tokens of each prompt, up to one of `stops` (not included) or `max_new_tokens`.
 
     Prompts have two tokens at least. `batch_size` rows are answered at a time; `watch` is told how many are done, the
     first time when the first batch has been read.
@@ -59,7 +59,7 @@ def greedy(
             tokens = logits.argmax(-1)
             going: list[int] = []
             for i, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
-                if token != stop:
+                if token not in stops:
                     answers[row].append(token)
                     if len(answers[row]) < max_new_tokens:
                         going.append(i)

@@ -22,6 +22,8 @@ from torch.nn import functional
 
 LABELS = 16
 """How many labels' scores are in float32 at a time: 3 MB for a vocabulary of 49,152."""
+LABELS_AT_ONCE = 512
+"""How many labels' scores there are at a time on a GPU: 260 MB in float32 for a vocabulary of 128,256."""
 BESIDE = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
 """Layers of one module that get the same inputs."""
 
@@ -150,7 +152,8 @@ def cross_entropy(
     `hidden` is (labels, size), `head` (vocabulary, size). Scores are kept once, in the number format of `hidden`, and
     become their own gradient; float32 copies are made for a few labels at a time, so that they stay in the cache.
     """
-    found: torch.Tensor = cast(Any, _CrossEntropy).apply(hidden, head, labels, weights)
+    kind: Any = _CrossEntropy if hidden.device.type == "cpu" else _CrossEntropyInParts
+    found: torch.Tensor = kind.apply(hidden, head, labels, weights)
     return found
 
 
@@ -177,6 +180,37 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         (of_hidden,) = ctx.saved_tensors
         return of_hidden * grad, None, None, None
+
+
+class _CrossEntropyInParts(torch.autograd.Function):
+    """The same for a GPU, where all scores at once would be gigabytes: head and gradient for some labels at a time.
+
+    In float16 a gradient times a small weight would vanish: weights are multiplied in float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+    ) -> torch.Tensor:
+        total = torch.zeros((), device=hidden.device)
+        of_hidden = torch.zeros(hidden.shape, device=hidden.device) if ctx.needs_input_grad[0] else None
+        parts = (torch.split(each, LABELS_AT_ONCE) for each in (hidden, labels[:, None], weights[:, None]))
+        for i, (part, label, weight) in enumerate(zip(*parts, strict=True)):
+            likely = functional.linear(part, head).log_softmax(-1, dtype=torch.float32)
+            total -= (likely.gather(1, label) * weight).sum()
+            if of_hidden is not None:
+                off = likely.exp_().scatter_add_(1, label, -torch.ones_like(weight)).to(head.dtype) @ head
+                torch.mul(off, weight, out=of_hidden[i * LABELS_AT_ONCE :][: len(part)])
+            del likely  # before the next part's are made
+        if of_hidden is not None:
+            ctx.save_for_backward(of_hidden)
+        ctx.dtype = hidden.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        (of_hidden,) = ctx.saved_tensors
+        return (of_hidden * grad).to(ctx.dtype), None, None, None
 
 
 class _Lora(torch.autograd.Function):

@@ -7,11 +7,13 @@ A CPU with bfloat16 instructions works in bfloat16; one without would be five ti
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from callwright.faults import Fault
 from callwright.params import Quantization
+from callwright.presets import FamilyName
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +63,26 @@ def location(folder: Path) -> dict[str, Any]:
         named = json.loads(reference.read_text(encoding="utf-8"))
         return {"pretrained_model_name_or_path": named["hub"], "revision": named["revision"]}
     return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What callwright.json of a base folder says of it."""
+
+    preset: str
+    family: FamilyName
+    stops: tuple[str, ...]
+    """The first ends a turn in training, each an answer."""
+
+
+def about(folder: Path) -> About:
+    try:
+        said = json.loads((folder / "callwright.json").read_text(encoding="utf-8"))
+        return About(said["preset"], FamilyName(said["family"]), tuple(said["stops"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Fault(
+            f"{folder / 'callwright.json'} cannot be read ({error}); make it again with dvc repro base"
+        ) from None
 
 
 def quiet() -> None:
@@ -125,9 +147,30 @@ def load_with_adapter(folder: Path, adapter: Path, dtype: torch.dtype) -> PreTra
     from peft import PeftModel
 
     rounded = check_adapter(folder, adapter).get("quantization") == Quantization.NF4
+    if rounded and not fits_dense(folder):
+        tuned: PreTrainedModel = PeftModel.from_pretrained(load_nf4(folder, dtype), str(adapter)).get_base_model()
+        return tuned
     base = dense(load_nf4(folder, dtype), dtype) if rounded else load(folder, dtype)
     merged: PreTrainedModel = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     return merged
+
+
+def load_to_answer(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The base as it is; in four bits on a GPU that has no room for it."""
+    return load(folder, dtype) if fits_dense(folder) else load_nf4(folder, dtype)
+
+
+def fits_dense(folder: Path) -> bool:
+    """Whether the weights in 16 bits take at most three quarters of the GPU's memory; true where there is none."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not torch.cuda.is_available():
+        return True
+    with torch.device("meta"):
+        shape = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    needed = 2 * sum(weight.numel() for weight in shape.parameters())
+    return bool(needed < 0.75 * torch.cuda.get_device_properties(0).total_memory)
 
 
 def check_adapter(folder: Path, adapter: Path) -> dict[str, Any]:

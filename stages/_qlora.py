@@ -7,35 +7,34 @@ QLoRA: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
-import random
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch.nn import functional
 from torch.utils.data import Sampler, SequentialSampler
-from transformers import (
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.params import Optimizer, Quantization, Train
-from stages import _fused, _model, _tree
+from stages import _checkpoints, _fused, _loss, _model, _tree
+from stages._order import order
 from stages._soap import Soap
 
-SHARED = 32
-"""Tokens from which rows count as beginning alike: less is not worth a mask of its own."""
-WHOLE = "whole"  # the file that a checkpoint gets last
+HISTORY = "history.jsonl"
+KEPT = 2
+"""Checkpoints of a training that stay: the newest, and the one before it."""
 
 
 def load(folder: Path, params: Train) -> PeftModel:
@@ -48,7 +47,7 @@ def load(folder: Path, params: Train) -> PeftModel:
     else:
         model = _model.load(folder, dtype)
     model.config.use_cache = False
-    if not on_gpu:
+    if not on_gpu and getattr(model.config, "sliding_window", None) is None:
         model.set_attn_implementation(_tree.ATTENTION)
     lora = LoraConfig(
         r=params.lora.rank,
@@ -73,66 +72,17 @@ def keep_memory() -> None:
     mallopt(m_top_pad, 256 * 2**20)
 
 
-def order(rows: Sequence[Sequence[int]], batch_size: int, epochs: float, seed: int) -> list[int]:
-    """Row numbers in the order of training, all epochs at once: a resumed training sees what an unbroken one sees.
-
-    `rows` are token ids. Batches hold rows that begin alike and are of like length, so that a batch computes its common
-    beginning once and little is padding; which rows meet, and the order of batches, change from epoch to epoch.
-    """
-    rng, out, late = random.Random(seed), list[int](), list[int]()
-    total, heads = round(len(rows) * epochs), _heads(rows, batch_size)
-    while len(out) + len(late) < total:
-        shuffled = list(range(len(rows)))
-        rng.shuffle(shuffled)
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for row in shuffled:
-            groups.setdefault(heads[row], []).append(row)
-        batches, alone = list[list[int]](), list[int]()
-        for group in groups.values():
-            batches += _cut(sorted(group, key=lambda row: len(rows[row])), batch_size, alone)
-        batches += _cut(
-            sorted(alone, key=lambda row: len(rows[row])), batch_size, late
-        )  # a short batch amid whole ones would shift them
-        rng.shuffle(batches)
-        out += [row for batch in batches for row in batch]
-    return (out + late)[:total]
-
-
-def _heads(rows: Sequence[Sequence[int]], batch_size: int) -> list[tuple[int, ...]]:
-    """The longest beginning of each row that a whole batch of rows has; empty where that is too short to matter."""
-    heads: list[tuple[int, ...]] = [()] * len(rows)
-    left = list(range(len(rows)))
-    length = SHARED
-    while left:
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for row in left:
-            groups.setdefault(tuple(rows[row][:length]), []).append(row)
-        left = [
-            row for head, group in groups.items() if len(group) >= batch_size and len(head) == length for row in group
-        ]
-        for row in left:
-            heads[row] = tuple(rows[row][:length])
-        length += 8
-    return heads
-
-
-def _cut(rows: list[int], size: int, rest: list[int]) -> list[list[int]]:
-    """Whole batches of `rows`; those left over go to `rest`."""
-    end = len(rows) // size * size
-    rest += rows[end:]
-    return [rows[i : i + size] for i in range(0, end, size)]
-
-
 class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, in the order given.
+    """TRL's trainer with the rows in the order given, the loss of stages/_loss.py and checkpoints that are whole.
 
-    On a CPU a batch computes its common beginning once, and only labelled positions go through the LM head. The loss is
-    that of stock TRL, which computes and scores every position of every row, but that the first token of an answer
-    counts `decision_weight` times.
+    A step has as many rows whatever the processes are and however few of them each takes at a time.
     """
 
     decision_weight = 1.0
     soap = False
+    history: Path | None = None
+    """A copy of it goes into each checkpoint."""
+    loss_is_scaled_for_ga = True
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.soap:
@@ -144,111 +94,123 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        if not return_outputs and inputs["input_ids"].device.type == "cpu":
-            model = self.accelerator.unwrap_model(model)
-            return labelled_loss(model, inputs, num_items_in_batch, self.decision_weight)
-        if not return_outputs and self.decision_weight != 1:
-            return whole_loss(model, inputs, num_items_in_batch, self.decision_weight)
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        given = {key: inputs[key] for key in ("input_ids", "attention_mask", "labels")}
+        loss = model(**given, over=num_items_in_batch, decision_weight=self.decision_weight)
+        return loss * self.accelerator.num_processes if self.accelerator.num_processes > 1 else loss  # DDP's mean
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """What the weights of the step's labels add up to, over all its parts and processes."""
+        weights = [_loss.label_weights(batch["labels"], self.decision_weight) for batch in batch_samples]
+        count, total = sum(len(each) for each in weights), sum(float(each.sum()) for each in weights)
+        found = torch.tensor([float(count), total], device=device)
+        if self.accelerator.num_processes > 1:
+            found = self.accelerator.gather(found).view(-1, 2).sum(0)
+        return found[0] * (found[1] / found[0]) if found[0] else found[0] + 1  # as a number times its mean is rounded
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
-
-def labelled_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
-    """Mean cross entropy over labelled positions; `count` is their number in the whole step.
-
-    The first token of each answer counts `weight` times in it. `inputs` are padded on the right: input_ids, labels and
-    attention_mask of shape (rows, tokens).
-    """
-    causal = model.get_base_model() if isinstance(model, PeftModel) else model
-    shared, chosen = shared_tokens(inputs), inputs["labels"][:, 1:] != -100
-    alike = shared >= SHARED
-    hidden = _as_a_tree(causal, inputs, shared, chosen) if alike else _as_rows(causal, inputs, chosen)
-    head, labels, weights = causal.get_output_embeddings(), *_weighted(inputs["labels"], chosen, count, weight)
-    if type(head) is torch.nn.Linear and getattr(head, "bias", None) is None and not head.weight.requires_grad:
-        return _fused.cross_entropy(hidden, head.weight, labels, weights)
-    return _cross_entropy(head(hidden), labels, weights)
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        work, step, first = Path(str(self.args.output_dir)), self.state.global_step, self.is_world_process_zero()
+        with _checkpoints.writing(work, step, KEPT) if first else contextlib.nullcontext():
+            self.accelerator.wait_for_everyone()
+            with _output_dir(self.args, _checkpoints.aside(work, step)):
+                super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if first:
+                _lift(_checkpoints.aside(work, step))
+                if self.history:
+                    shutil.copyfile(self.history, _checkpoints.aside(work, step) / self.history.name)
+        self.accelerator.wait_for_everyone()
 
 
-def whole_loss(model: Any, inputs: dict[str, Any], count: Any = None, weight: float = 1.0) -> torch.Tensor:
-    """The same through the model's own forward, as a GPU computes it and as several processes need it."""
-    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits
-    chosen = inputs["labels"][:, 1:] != -100
-    return _cross_entropy(logits[:, :-1][chosen], *_weighted(inputs["labels"], chosen, count, weight))
+@contextlib.contextmanager
+def _output_dir(args: TrainingArguments, folder: Path) -> Iterator[None]:
+    before, args.output_dir = args.output_dir, str(folder)
+    try:
+        yield
+    finally:
+        args.output_dir = before
 
 
-def _weighted(
-    labels: torch.Tensor, chosen: torch.Tensor, count: Any, weight: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `chosen` labels, and how much each counts in the mean; one after a label not chosen begins an answer."""
-    goes_on = torch.zeros_like(chosen)
-    goes_on[:, 1:] = chosen[:, :-1]
-    weights = torch.where(goes_on[chosen], 1.0, weight)
-    whole = weights.sum() if count is None else count * weights.mean()
-    return labels[:, 1:][chosen], weights / whole
-
-
-def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    return (functional.cross_entropy(logits.float(), labels, reduction="none") * weights).sum()
-
-
-def shared_tokens(inputs: dict[str, Any]) -> int:
-    """How many tokens all rows begin with alike, none of them followed by a labelled one; 0 for a single row."""
-    ids, labels = inputs["input_ids"], inputs["labels"]
-    if len(ids) < 2:
-        return 0
-    alike = (ids == ids[0]).all(0) & (inputs["attention_mask"] == 1).all(0) & (labels == -100).all(0)
-    return max(0, int(alike.cumprod(0).sum()) - 1)
-
-
-def _as_rows(causal: Any, inputs: dict[str, Any], chosen: torch.Tensor) -> torch.Tensor:
-    """What foretells the chosen labels, row after row."""
-    hidden: torch.Tensor = causal.get_decoder()(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-    ).last_hidden_state
-    return hidden[:, :-1][chosen]
-
-
-def _as_a_tree(causal: Any, inputs: dict[str, Any], shared: int, chosen: torch.Tensor) -> torch.Tensor:
-    """The same by computing what the rows begin with once, and nothing that comes after the last label was foretold."""
-    places = torch.arange(1, chosen.shape[1] + 1, device=chosen.device)
-    lengths = (places * chosen).amax(1).clamp(min=shared + 1)
-    tree = _tree.Tree.of(inputs["input_ids"], lengths.tolist(), shared)
-    hidden: torch.Tensor = causal.get_decoder()(
-        input_ids=tree.input_ids, position_ids=tree.positions, attention_mask=tree.no_mask, tree=tree, use_cache=False
-    ).last_hidden_state
-    computed = (places > shared) & (places <= lengths[:, None])
-    return hidden[0, shared:][chosen[computed]]
+def _lift(folder: Path) -> None:
+    """What the folder that transformers makes in it holds belongs one up."""
+    (inner,) = folder.glob("checkpoint-*")
+    for file in inner.iterdir():
+        file.rename(folder / file.name)
+    inner.rmdir()
 
 
 class Steps(TrainerCallback):  # type: ignore[misc]
-    """Tells `watch` of every step, stops when `stop()` says so, and marks checkpoints that are whole."""
+    """Tells `watch` of every step, stops when `stop()` says so in any process, and guards the loss."""
 
     def __init__(self, watch: Callable[[int, dict[str, float]], None], stop: Callable[[], bool]) -> None:
         self.watch, self.stop = watch, stop
+        self.losses: list[float] = []
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         if logs and "loss" in logs:
             loss = float(logs["loss"])
-            if not math.isfinite(loss):
-                raise Fault(f"the loss is {loss} at step {state.global_step}; lower train.learning_rate in params.yaml")
+            self.losses.append(loss)
+            refuse_divergence(self.losses, state.global_step)
             self.watch(state.global_step, {"loss": loss, "learning_rate": float(logs["learning_rate"])})
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.losses = [float(line["loss"]) for line in state.log_history if "loss" in line]  # of what is gone on from
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.stop():
+        if _any_process(self.stop(), args.device):
             control.should_save = control.should_training_stop = True
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+
+def refuse_divergence(losses: Sequence[float], step: int) -> None:
+    """Raise where the last loss is no number, or the last ten lie far above the first ten."""
+    if not math.isfinite(losses[-1]):
+        raise Fault(f"the loss is {losses[-1]} at step {step}; lower train.learning_rate in params.yaml")
+    if len(losses) < 2 * _LOOK:
+        return
+    first, last = statistics.fmean(losses[:_LOOK]), statistics.fmean(losses[-_LOOK:])
+    if last > max(2 * first, first + 3):
+        raise Fault(
+            f"the loss rose from {first:.2f} to {last:.2f} (means of {_LOOK} steps) by step {step}; "
+            "lower train.learning_rate in params.yaml, or raise train.warmup_share"
+        )
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint. transformers takes the highest number, whole or not."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+_LOOK = 10
+
+
+def _any_process(said: bool, device: torch.device) -> bool:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return said
+    found = torch.tensor(float(said), device=device)
+    torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How the rows of a step are dealt out."""
+
+    processes: int
+    at_a_time: int
+    """Rows of one forward pass."""
+    parts: int
+    """Forward passes of each process in a step."""
+
+    @classmethod
+    def of(cls, params: Train, processes: int) -> Split:
+        """`Fault` where rows_at_a_time does not divide a process's share of batch_size."""
+        share, left = divmod(params.batch_size, processes)
+        at_a_time = min(params.rows_at_a_time, share)
+        if left or share % at_a_time:
+            raise Fault(
+                f"params.yaml: train.batch_size is {params.batch_size}, of {processes} process(es) with "
+                f"rows_at_a_time {params.rows_at_a_time} each; make batch_size a multiple of their product"
+            )
+        return cls(processes, at_a_time, share // at_a_time)
 
 
 def fine_tune(
@@ -263,31 +225,53 @@ def fine_tune(
     """Train on rows of `input_ids` and `labels`, from the last checkpoint in `work` on; (steps done, steps in all)."""
     planned = order([row["input_ids"] for row in rows], params.batch_size, params.epochs, params.seed)
     steps = -(-len(planned) // params.batch_size)
-    data = Dataset.from_list([{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned])
+    given = [{key: rows[i][key] for key in ("input_ids", "labels")} for i in planned]
+    args = arguments(params, work, steps)
+    if args.world_size * args.gradient_accumulation_steps > 1:  # each has a part of the last step, were it of no label
+        given += [{"input_ids": [pad], "labels": [-100]}] * (steps * params.batch_size - len(given))
     trainer = LabelledTrainer(
         model=model,
-        args=_arguments(params, work, steps),
-        train_dataset=data,
+        args=args,
+        train_dataset=Dataset.from_list(given),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
         callbacks=[Steps(watch, stop)],
     )
     trainer.decision_weight = params.decision_weight
     trainer.soap = params.optimizer is Optimizer.SOAP
-    trainer.pop_callback(_printer(trainer))
+    trainer.history = work / HISTORY
+    trainer.pop_callback(PrinterCallback)  # it prints every log as a dict; progress is told otherwise
+    _loss.score_labels(model)
     if not torch.cuda.is_available():
         _fused.speed_up(model, params.int8_products and _model.has_int8())
     _model.refuse_repacked(model)
-    checkpoint = last_checkpoint(work)
+    checkpoint = _checkpoints.newest(work)
+    _refuse_other_steps(_checkpoints.step_of(checkpoint), args.device)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state.global_step, steps
 
 
-def _arguments(params: Train, work: Path, steps: int) -> SFTConfig:
+def _refuse_other_steps(step: int, device: torch.device) -> None:
+    """Each machine of several goes on from the checkpoint on its own disk: they have to be of one step."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    ends = torch.tensor([step, -step], device=device)
+    torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MAX)
+    most, least = int(ends[0]), -int(ends[1])
+    if most != least:
+        raise Fault(
+            f"the machines have checkpoints of other steps ({least} and {most}); copy checkpoints/ of the one whose "
+            "machine_rank is 0 to the others, or remove it from all of them"
+        )
+
+
+def arguments(params: Train, work: Path, steps: int) -> SFTConfig:
     on_gpu = torch.cuda.is_available()
+    split = Split.of(params, processes())
     return SFTConfig(
         output_dir=str(work),
         max_steps=steps,
-        per_device_train_batch_size=params.batch_size,
+        per_device_train_batch_size=split.at_a_time,
+        gradient_accumulation_steps=split.parts,
         learning_rate=params.learning_rate,
         lr_scheduler_type="warmup_stable_decay",
         warmup_steps=round(params.warmup_share * steps),
@@ -296,16 +280,17 @@ def _arguments(params: Train, work: Path, steps: int) -> SFTConfig:
         max_grad_norm=params.max_grad_norm,
         optim="paged_adamw_8bit" if on_gpu else "adamw_torch_fused",
         gradient_checkpointing=on_gpu,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if on_gpu else None,
         bf16=on_gpu and _model.number_format() is torch.bfloat16,
         fp16=on_gpu and _model.number_format() is torch.float16,
         use_cpu=not on_gpu,
         dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
         max_length=None,
         logging_steps=1,
         logging_strategy="steps",
         save_strategy="steps",
         save_steps=params.checkpoint_steps,
-        save_total_limit=2,
         seed=params.seed,
         report_to=[],
         disable_tqdm=True,
@@ -313,11 +298,9 @@ def _arguments(params: Train, work: Path, steps: int) -> SFTConfig:
     )
 
 
-def _printer(trainer: SFTTrainer) -> Any:
-    """The callback that prints every log as a dict; progress is told otherwise."""
-    from transformers import PrinterCallback
-
-    return PrinterCallback
+def processes() -> int:
+    """How many train together, as accelerate's launcher has told each."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @torch.no_grad()
@@ -330,6 +313,6 @@ def mean_loss(model: PeftModel, rows: Sequence[dict[str, Any]], batch_size: int,
         part = [{key: row[key] for key in ("input_ids", "labels")} for row in ordered[i : i + batch_size]]
         batch = {key: value.to(model.device) for key, value in collate(part).items()}
         labelled = int((batch["labels"][:, 1:] != -100).sum())
-        total += float(labelled_loss(model, batch)) * labelled
+        total += float(_loss.labelled_loss(model, batch)) * labelled
         count += labelled
     return total / count

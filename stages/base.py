@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
@@ -40,7 +41,14 @@ def base(name: str, preset: Preset, out: Path) -> None:
     else:
         _reference(source, out)
     _mend_tokenizer(preset, out)
-    about = {"preset": name, "source": str(source), "revision": source.revision or source.sha256, "stop": preset.stop}
+    _check_shape(name, preset, out)
+    about = {
+        "preset": name,
+        "source": str(source),
+        "revision": source.revision or source.sha256,
+        "family": str(preset.family),
+        "stops": preset.stops,
+    }
     (out / "callwright.json").write_text(to_json(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -123,11 +131,23 @@ def _mend_tokenizer(preset: Preset, out: Path) -> None:
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence(split)
     if preset.chat_template:
         tokenizer.chat_template = preset.chat_template.rstrip("\n")
-    if tokenizer.convert_tokens_to_ids(preset.stop) in (None, tokenizer.unk_token_id):
-        raise Fault(
-            f"the preset's stop is {preset.stop!r}, which is no token of {preset.source}; name the one that ends a turn"
-        )
+    for stop in preset.stops:
+        if stop != tokenizer.unk_token and tokenizer.convert_tokens_to_ids(stop) in (None, tokenizer.unk_token_id):
+            raise Fault(
+                f"the preset's stop is {stop!r}, which is no token of {preset.source}; name the one that ends a turn"
+            )
     tokenizer.save_pretrained(out)
+
+
+def _check_shape(name: str, preset: Preset, out: Path) -> None:
+    """Memory and time are reckoned from the preset's shape: it has to be the model's."""
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    for key, said in preset.shape.model_dump().items() if preset.shape else ():
+        found = config.get(key, said)  # head_dim and others are left out where they follow from the rest
+        if found != said and found is not None:
+            raise Fault(
+                f"presets/{name}.yaml: shape.{key} is {said!r}, and {preset.source} has {found!r}; write what it has"
+            )
 
 
 def main() -> None:

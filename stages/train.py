@@ -7,12 +7,13 @@
 history.jsonl has a line a step:
     {"step": 1, "epoch": 0.016, "loss": 2.31, "learning_rate": 0.0001, "tokens": 1234, "seconds": 3.1}
 Checkpoints and the growing history lie in checkpoints/<key>/, where the key is a hash of data, params, base and code,
-so a training that was interrupted goes on from there and a changed input never does. Not covered: several processes.
+so a training that was interrupted, or killed, goes on from there and a changed input never does. With `train.processes`
+or `train.launch` several processes share the rows of a step (stages/_launch.py).
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,6 @@ import resource
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +28,20 @@ from typing import Any
 
 from callwright.faults import Fault
 from callwright.outs import read_lines, refusal, to_json, whole_folder
-from callwright.params import Params, Train, read_params
-from stages import _entry
+from callwright.params import Machine, Params, Train, read_params
+from stages import _checkpoints, _entry, _fits, _launch, _lock
+from stages._order import order
+from stages._progress import Progress
 from stages._tracking import Mirror
 
 NATIVE, BASE = Path("data/formatted/native"), Path("models/base")
 ADAPTER, REPORT, WORK = Path("models/adapter"), Path("reports/train"), Path("checkpoints")
-CODE = ("stages/train.py", "stages/_qlora.py", "stages/_fused.py", "stages/_tree.py", "stages/_model.py")
+CODE = (
+    *("stages/train.py", "stages/_qlora.py", "stages/_loss.py", "stages/_order.py", "stages/_fused.py"),
+    *("stages/_tree.py", "stages/_soap.py", "stages/_model.py"),
+)
+ABANDONED = 3
+"""Trainings that were interrupted and not gone on with whose checkpoints stay."""
 
 
 def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:
@@ -46,89 +53,51 @@ def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:
     return digest.hexdigest()
 
 
-class Progress:
-    """Keeps the history, tells the person and MLflow."""
-
-    def __init__(
-        self, path: Path, rows: int, steps: int, tokens: Sequence[int], batch_size: int, mirror: Mirror
-    ) -> None:
-        self.path, self.rows, self.steps, self.tokens, self.batch_size, self.mirror = (
-            path,
-            rows,
-            steps,
-            tokens,
-            batch_size,
-            mirror,
-        )
-        self.began = self.told = time.monotonic()
-        self.before = 0
-        """Steps done by an earlier process."""
-
-    def go_on_after(self, step: int) -> None:
-        """Keep the lines up to the step that a checkpoint holds."""
-        kept = [line for line in read_lines(self.path) if line["step"] <= step] if self.path.exists() else []
-        self.path.write_text("".join(to_json(line) + "\n" for line in kept), encoding="utf-8")
-        self.before = step
-        for line in kept:
-            self.mirror.log(line["step"], {"loss": line["loss"], "learning_rate": line["learning_rate"]})
-        if step:
-            print(f"train: going on after step {step} of {self.steps}", flush=True)
-
-    def step(self, step: int, measured: dict[str, float]) -> None:
-        now = time.monotonic()
-        done = min(step * self.batch_size, len(self.tokens))
-        line = {
-            "step": step,
-            "epoch": round(done / self.rows, 4),
-            **measured,
-            "tokens": sum(self.tokens[:done]),
-            "seconds": round(now - self.began, 2),
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(to_json(line) + "\n")
-        self.mirror.log(step, measured)
-        if now - self.told >= 10 or step in (self.before + 1, self.steps):
-            self.told = now
-            each = (now - self.began) / (step - self.before)
-            left = round(each * (self.steps - step))
-            speed = sum(self.tokens[self.before * self.batch_size : done]) / (now - self.began)
-            rest = f"{speed:.0f} tokens/s  {left // 60}:{left % 60:02d} left"
-            print(f"train: step {step}/{self.steps}  loss {measured['loss']:.4f}  {rest}", flush=True)
-
-
 def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | None:
-    """The tuned model and its summary; None where it was interrupted and can go on."""
+    """The tuned model and its summary; None where it was interrupted and can go on. Of several, the first sums up."""
     from stages import _qlora
 
     _qlora.keep_memory()
     knobs = params.train
     rows, dev = list(read_lines(NATIVE / "train.jsonl")), list(read_lines(NATIVE / "dev.jsonl"))
-    if not rows:
-        raise Fault(
-            f"{NATIVE / 'train.jsonl'} has no rows; raise generate.rows in params.yaml, or see "
-            "data/validated/report.json for rejects"
-        )
+    check_rows(rows)
     about = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
     model = _qlora.load(BASE, knobs)
     pad = _pad()
-    planned = _qlora.order([row["input_ids"] for row in rows], knobs.batch_size, knobs.epochs, knobs.seed)
-    tokens = [len(rows[i]["input_ids"]) for i in planned]
-    steps = -(-len(planned) // knobs.batch_size)
-    print(
-        f"train: {about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens, {_machine(knobs)}",
-        flush=True,
-    )
-    stopped = _Stop()
-    with Mirror(key, f"{about['preset']} {key[:8]}") as mirror:
-        progress = Progress(work / "history.jsonl", len(rows), steps, tokens, knobs.batch_size, mirror)
-        checkpoint = _qlora.last_checkpoint(work)
-        progress.go_on_after(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-        done, steps = _qlora.fine_tune(model, rows, knobs, work, pad, progress.step, stopped)
+    first = os.environ.get("RANK", "0") == "0"
+    with contextlib.ExitStack() as stack:
+        watch: Any = lambda step, measured: None  # noqa: E731 - the first of several processes tells
+        if first:
+            planned = order([row["input_ids"] for row in rows], knobs.batch_size, knobs.epochs, knobs.seed)
+            tokens = [len(rows[i]["input_ids"]) for i in planned]
+            steps = -(-len(planned) // knobs.batch_size)
+            told = f"{about['preset']}, {len(rows)} rows, {steps} steps, {sum(tokens):,} tokens"
+            print(f"train: {told}, {_machine(knobs)}", flush=True)
+            mirror = stack.enter_context(Mirror(key, f"{about['preset']} {key[:8]}"))
+            progress = Progress(work / _qlora.HISTORY, len(rows), steps, tokens, knobs.batch_size, mirror)
+            progress.go_on_after(_checkpoints.newest(work))
+            watch = progress.step
+        done, steps = _qlora.fine_tune(model, rows, knobs, work, pad, watch, _Stop())
         if done < steps:
             return None
-        history = list(read_lines(work / "history.jsonl"))
-        dev_loss = _qlora.mean_loss(model, dev, knobs.batch_size, pad) if dev else None
-    return model, summary(params, key, about, rows, history, dev_loss)
+        dev_loss = _qlora.mean_loss(model, dev, knobs.rows_at_a_time, pad) if dev else None
+    history = list(read_lines(work / _qlora.HISTORY)) if first else []
+    return model, summary(params, key, about, rows, history, dev_loss) if first else {}
+
+
+def check_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """`Fault` where there is nothing to learn from."""
+    place = NATIVE / "train.jsonl"
+    if not rows:
+        raise Fault(
+            f"{place} has no rows; raise generate.rows in params.yaml, or see data/validated/report.json for rejects"
+        )
+    without = [row["id"] for row in rows if all(label == -100 for label in row["labels"])]
+    if without:
+        many = "a row has" if len(without) == 1 else f"{len(without)} rows have"
+        raise Fault(
+            f"{place}: {many} no labelled token, the first is {without[0]}; make it again with dvc repro format"
+        )
 
 
 def summary(
@@ -142,6 +111,9 @@ def summary(
         "key": key,
         "base": about,
         "quantization": params.train.quantization,
+        "train_as": str(params.format.train_as),
+        "knobs": params.train.model_dump(mode="json"),
+        "machine": _machine(params.train),
         "steps": len(history),
         "epochs": params.train.epochs,
         "train_rows": len(rows),
@@ -150,6 +122,7 @@ def summary(
         "seconds": last["seconds"],
         "tokens_per_second": round(trained / max(last["seconds"], 1e-9), 1),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        **_fits.beside_the_estimate(params.train, BASE, rows),
         "first_loss": history[0]["loss"],
         "final_loss": last["loss"],
         "dev_loss": dev_loss,
@@ -175,27 +148,8 @@ class _Stop:
 
 
 @contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """One trainer at a time in a workspace; a second one meets a sentence that names the first."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise Fault(f"{work} is being trained in by {owner}; wait for it, or end it, then run this again") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}")
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _checkpoints(work: Path) -> Iterator[None]:
+def _disk(work: Path) -> Iterator[None]:
     """Say in a sentence that the disk refused a checkpoint, and leave none that is cut off."""
-    from stages._qlora import WHOLE
-
     try:
         yield
     except Exception as error:
@@ -203,9 +157,7 @@ def _checkpoints(work: Path) -> Iterator[None]:
         elsewhere = isinstance(file, str) and not Path(file).absolute().is_relative_to(work.absolute())
         if number is None or elsewhere:
             raise
-        for cut_off in work.glob("checkpoint-*"):
-            if not (cut_off / WHOLE).exists():
-                shutil.rmtree(cut_off, ignore_errors=True)
+        _checkpoints.clear(work)
         raise Fault(
             f"{work} could not be written: {os.strerror(number)}; the last whole checkpoint in it is kept. "
             "Make room or give yourself access there, then run it again: it goes on from that"
@@ -229,36 +181,119 @@ def _machine(knobs: Train) -> str:
     return f"{name}, {number}" + (" and int8" if knobs.int8_products and not on_gpu and has_int8() else "")
 
 
-def save(model: Any, summary: dict[str, Any], work: Path) -> None:
-    with whole_folder(ADAPTER) as folder:
-        model.save_pretrained(folder)
+def save(
+    model: Any,
+    summary: dict[str, Any],
+    work: Path,
+    adapter: Path = ADAPTER,
+    report: Path = REPORT,
+    state: dict[str, Any] | None = None,
+) -> None:
+    """Adapter and report, whole; `state` holds the weights where the model itself has only parts of them."""
+    with whole_folder(adapter) as folder:
+        model.save_pretrained(folder, **({"state_dict": state} if state else {}))
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; register writes the real one
         (folder / "callwright.json").write_text(
-            to_json({name: summary[name] for name in ("base", "quantization", "key")}, indent=2) + "\n",
+            to_json({name: summary[name] for name in ("base", "quantization", "train_as", "key")}, indent=2) + "\n",
             encoding="utf-8",
         )
-    with whole_folder(REPORT) as folder:
+    with whole_folder(report) as folder:
         shutil.copyfile(work / "history.jsonl", folder / "history.jsonl")
         (folder / "summary.json").write_text(to_json(summary, indent=2) + "\n", encoding="utf-8")
 
 
+def here() -> Params:
+    """The params for the machine this is; a GPU is used if one is there, unless `train.profile` says otherwise."""
+    knobs = read_params().train
+    if knobs.profile is Machine.CPU:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif knobs.processes == 1 and knobs.launch is None:  # TRL takes several GPUs without a launcher for a mistake
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if knobs.profile is Machine.GPU and not on_gpu:
+        raise Fault("params.yaml: train.profile is 'gpu', and torch finds none here; write auto or cpu")
+    return read_params(on_gpu=on_gpu)
+
+
 def main() -> None:
-    params = read_params()
-    with alone(WORK):
+    if _launch.is_one_of_many():
+        _as_one_of_many(Path(os.environ[_launch.WORK]))
+        return
+    params = here()
+    _fits.refuse_what_cannot_fit(params.train, BASE, NATIVE / "train.jsonl", bool(_lock.gpus()))
+    with _lock.alone(WORK / "lock", str(WORK)), _lock.alone_on(_lock.gpus()):
         key = key_of(params)
         work = WORK / key[:16]
         work.mkdir(parents=True, exist_ok=True)
-        with _checkpoints(work):
-            done = train(params, key, work)
-        if done is None:
-            raise _entry.Interrupted
-        save(*done, work)
+        summary = _together(params, work) if _several(params.train) else _alone(params, key, work)
         shutil.rmtree(work)
-    summary = done[1]
+        _checkpoints.thin(WORK, ABANDONED)
+    if summary is None:
+        print("train: done; adapter and report are on the machine whose machine_rank is 0")
+        return
     print(
         f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; "
         f"adapter in {ADAPTER}"
     )
+
+
+def _several(knobs: Train) -> bool:
+    return knobs.processes > 1 or knobs.launch is not None
+
+
+def _alone(params: Params, key: str, work: Path) -> dict[str, Any]:
+    with _disk(work):
+        done = train(params, key, work)
+    if done is None:
+        raise _entry.Interrupted
+    save(*done, work)
+    return done[1]
+
+
+def _together(params: Params, work: Path) -> dict[str, Any] | None:
+    """The same by several processes; the first has left its outs in the work folder. None on another machine."""
+    adapter, report = work / ADAPTER.name, work / REPORT.name
+    shutil.rmtree(report, ignore_errors=True)
+    _launch.launch(params.train, work)
+    if not _launch.interrupted.is_set() and not _launch.is_first_machine(params.train):
+        return None
+    if not (report / "summary.json").is_file():
+        raise _entry.Interrupted
+    for made, out in ((adapter, ADAPTER), (report, REPORT)):
+        with whole_folder(out) as folder:
+            shutil.copytree(made, folder, dirs_exist_ok=True)
+    summary: dict[str, Any] = json.loads((REPORT / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def _as_one_of_many(work: Path) -> None:
+    """Ends with 0 too where it was interrupted: whoever launched it sees that no summary is there."""
+    _launch.end_with_parent()
+    params = here()
+    try:
+        with _disk(work):
+            done = train(params, key_of(params), work)
+    except Fault as fault:
+        _launch.tell(fault, work)
+        raise
+    if done is None:
+        return
+    model, summary = done
+    state = gathered(model)
+    if summary:
+        save(model, summary, work, work / ADAPTER.name, work / REPORT.name, state)
+
+
+def gathered(model: Any) -> dict[str, Any] | None:
+    """The LoRA weights in whole, where FSDP has spread them over the processes; each of them has to ask."""
+    from torch.distributed.tensor import DTensor
+
+    learnt = {name: weight for name, weight in model.state_dict().items() if "lora_" in name}
+    if not any(isinstance(weight, DTensor) for weight in learnt.values()):
+        return None
+    return {name: weight.full_tensor() if isinstance(weight, DTensor) else weight for name, weight in learnt.items()}
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from callwright.packs import Pack, read_packs
-from callwright.params import Generate, check_params
+from callwright.params import Generate, check_params, read_params
 from callwright.records import (
     Call,
     Calls,
@@ -117,9 +115,15 @@ def office() -> tuple[Pack, ...]:
     return tuple(read_packs(["office"], ROOT / "packs"))
 
 
+def params_value() -> dict[str, Any]:
+    """The project's own params.yaml with the preset's numbers in it, to change and to check."""
+    value: dict[str, Any] = read_params(ROOT / "params.yaml").model_dump(mode="json", by_alias=True)
+    return value
+
+
 def generate_params(rows: int = 60, exam: int = 40) -> Generate:
     """The project's own knobs for generate, with fewer rows."""
-    value = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    value = params_value()
     value["generate"]["rows"] = rows
     for part in ("dev", "test", "unseen"):
         value["generate"]["exam"][part]["rows"] = exam

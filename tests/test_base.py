@@ -58,7 +58,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_preset(project: Path, preset: Any, name: str = "mine") -> None:
-    """Write a preset and choose it."""
+    """Write a preset and choose it; the numbers that train it are the embedded model's."""
+    if isinstance(preset, dict):
+        preset = {key: EMBEDDED[key] for key in ("train_as", "max_length", "train")} | preset
     text = preset if isinstance(preset, str) else yaml.safe_dump(preset, allow_unicode=True)
     (project / f"presets/{name}.yaml").write_text(text, encoding="utf-8")
     choose(project, name)
@@ -101,7 +103,7 @@ def test_a_local_folder_becomes_a_base_that_transformers_loads(project: Path, ti
     for text in TEXTS:
         assert tokenizer.decode(tokenizer.encode(text)) == text
     about = json.loads(Path("models/base/callwright.json").read_text(encoding="utf-8"))
-    assert about == {"preset": "mine", "source": str(tiny), "revision": None, "stop": "</s>"}
+    assert about == {"preset": "mine", "source": str(tiny), "revision": None, "family": "template", "stops": ["</s>"]}
 
 
 def test_a_preset_without_template_or_split_keeps_the_models_own(project: Path, tiny: Path) -> None:
@@ -296,7 +298,7 @@ def test_an_unknown_preset_is_told_with_those_there_are(project: Path) -> None:
         ),
         ({"source": {}}, "source is wrong: it is one of wheel, hub, folder; name exactly one"),
         ({"source": {"folder": "y"}, "stopp": "x"}, "stopp is not known here; remove it or mend its spelling"),
-        ({"source": {"folder": "y"}, "stop": None}, "stop is None; input should be a valid string"),
+        ({"source": {"folder": "y"}, "stop": None}, "stop is None; input should be a valid list"),
         ("a: [", "not YAML: "),
         ("", "the file is None; it should be a section of named values"),
     ],
@@ -306,7 +308,7 @@ def test_a_faulty_preset_is_told_with_file_and_place(project: Path, preset: Any,
         preset = {"stop": "</s>", **preset}
     write_preset(project, preset)
     told = fault()
-    assert told.startswith("presets/mine.yaml: ")
+    assert told.startswith("presets/mine.yaml:")
     assert sentence in told
 
 

@@ -60,7 +60,7 @@ def test_answers_are_those_of_transformers_for_each_prompt_alone(
 ) -> None:
     monkeypatch.setattr(_tree, "BLOCK", block)  # at 0 rows of unlike length are read in blocks of their own
     prompts, told = some_prompts(), list[int]()
-    made = _decode.greedy(model, prompts, STOP, 24, batch_size, told.append)
+    made = _decode.greedy(model, prompts, {STOP}, 24, batch_size, told.append)
     expected = [alone(model, prompt, 24) for prompt in prompts]
     assert made == expected
     assert len(set(map(len, expected))) > 3, "answers of unlike length are wanted here"
@@ -78,7 +78,7 @@ def test_a_row_that_is_done_is_computed_no_more(model: LlamaForCausalLM, monkeyp
         return forward(**given)
 
     monkeypatch.setattr(model, "forward", counted)
-    made = _decode.greedy(model, prompts, STOP, 24, len(prompts))
+    made = _decode.greedy(model, prompts, {STOP}, 24, len(prompts))
     groups = _decode._groups(prompts, len(prompts))
     tokens_read = sum(computed([prompts[row] for row in group]) for group in groups)
     assert sum(asked) == tokens_read + sum(min(len(answer), 23) for answer in made)

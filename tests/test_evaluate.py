@@ -108,7 +108,11 @@ def test_a_prompt_ends_right_before_the_last_assistant_turn() -> None:
     single = {"id": "b", "input_ids": [1, 2, 3], "labels": [-100, 2, -100]}
     first = {"id": "c#0", "input_ids": [1, 2], "labels": [-100, 2]}
     second = {"id": "c#1", "input_ids": [1, 2, 9, 5], "labels": [-100, -100, -100, 5]}
-    assert evaluate.prompts([loop_row, single, first, second]) == {"a": [1, 2, 3, 4, 5, 6], "b": [1], "c": [1, 2, 9]}
+    in_turns = {"id": "d", "input_ids": [1, 5, 6, 7, 8, 9], "labels": [-100, 5, -100, -100, 8, 9], "turns": 2}
+    made = evaluate.prompts([loop_row, single, first, second, in_turns])
+    asked = {row_id: prompt.tokens for row_id, prompt in made.items()}
+    assert asked == {"a": [1, 2, 3, 4, 5, 6], "b": [1], "c": [1, 2, 9], "d": [1]}
+    assert {row_id: prompt.between for row_id, prompt in made.items()} == {"a": (), "b": (), "c": (), "d": ([6, 7],)}
 
 
 # Pictures

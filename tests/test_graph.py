@@ -14,12 +14,18 @@ GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = list(GRAPH["stages"])
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
-CANNOT_CHANGE_AN_OUT = {"stages/_tracking.py", "stages/_completion.py", "stages/_card.py"}
-"""Modules that only show what the files hold."""
+CANNOT_CHANGE_AN_OUT = {
+    *("stages/_tracking.py", "stages/_completion.py", "stages/_card.py", "stages/_progress.py", "stages/_fits.py"),
+    *("callwright/fitting.py", "callwright/machines.py", "callwright/memory.py"),
+}
+"""Modules that only show what the files hold, tell of progress, or refuse to begin."""
 
 RINGS = {"callwright": 0, "stages": 1, "flows": 2, "commands": 2}
 HEAVY = {"torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "mlflow", "matplotlib", "accelerate"}
-OWN_HEAVY = {"stages/_decode.py", "stages/_fused.py", "stages/_qlora.py", "stages/_soap.py", "stages/_tree.py"}
+OWN_HEAVY = {
+    *("stages/_decode.py", "stages/_fused.py", "stages/_loss.py", "stages/_qlora.py", "stages/_soap.py"),
+    "stages/_tree.py",
+}
 """Imported inside functions only, or by each other, as their docstrings say."""
 
 

@@ -30,6 +30,8 @@ def write(folder: Path, *changes: tuple[str, str]) -> Path:
         text = text.replace(line(knob), indent + new, 1)
     path = folder / "params.yaml"
     path.write_text(text, encoding="utf-8")
+    if not (folder / "presets").exists():
+        (folder / "presets").symlink_to(ROOT / "presets")
     return path
 
 

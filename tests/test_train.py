@@ -21,9 +21,10 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from callwright.faults import Fault
 from callwright.outs import REFUSALS, refusal, write_lines
-from callwright.params import Optimizer, Params, Quantization, check_params, read_params
-from stages import _entry, _fused, _model, _qlora, _tree, train
+from callwright.params import Optimizer, Params, Quantization, check_params
+from stages import _entry, _fused, _loss, _model, _order, _qlora, _tree, train
 from stages._tracking import Mirror
+from tests.rows import params_value
 from tests.tiny import ROOT, make_base
 
 
@@ -52,7 +53,8 @@ def project(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         folder = Path("data/formatted/native")
         folder.mkdir(parents=True, exist_ok=True)
         write_lines(folder / f"{split}.jsonl", [row(f"{split}-{i}", rng) for i in range(count)])
-    Path("stages").symlink_to(ROOT / "stages")
+    for name in ("stages", "presets"):
+        Path(name).symlink_to(ROOT / name)
     return tmp_path
 
 
@@ -62,11 +64,8 @@ def row(row_id: str, rng: random.Random) -> dict[str, Any]:
 
 
 def params(**knobs: Any) -> Params:
-    value = read_params(ROOT / "params.yaml").model_dump(by_alias=True)
-    value["train"] |= {"epochs": 2.0, "batch_size": 4, "checkpoint_steps": 3} | knobs
-    for name in ("quantization", "optimizer"):
-        value["train"][name] = str(value["train"][name])
-    value["format"]["train_as"] = str(value["format"]["train_as"])
+    value = params_value()
+    value["train"] |= {"epochs": 2.0, "batch_size": 4, "rows_at_a_time": 4, "checkpoint_steps": 3} | knobs
     return check_params(value)
 
 
@@ -155,14 +154,6 @@ def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(
     assert curve(Path("broken")) == pytest.approx(curve(Path("unbroken")), abs=1e-4)
 
 
-def test_a_checkpoint_that_is_not_whole_is_not_taken(tmp_path: Path) -> None:
-    for step in (3, 6):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    assert _qlora.last_checkpoint(tmp_path) is None
-    (tmp_path / "checkpoint-3" / _qlora.WHOLE).touch()
-    assert _qlora.last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
-
-
 def _main_with_room_for(size: int, project: Path) -> None:
     """The stage in a process whose files may not grow beyond `size` bytes, as on a disk that is full."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -174,7 +165,7 @@ def _main_with_room_for(size: int, project: Path) -> None:
 
 def test_a_disk_that_refuses_a_checkpoint_is_told_and_nothing_is_left_cut_off(project: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(re.sub(r"checkpoint_steps: \d+", "checkpoint_steps: 2", text), encoding="utf-8")
+    Path("params.yaml").write_text(re.sub(r"checkpoint_steps: \w+", "checkpoint_steps: 2", text), encoding="utf-8")
     process = multiprocessing.get_context("spawn").Process(target=_main_with_room_for, args=(100_000, project))
     process.start()
     process.join(180)
@@ -212,13 +203,13 @@ def test_loss_and_gradients_are_those_of_stock_transformers(project: Path, share
     rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
     rows = [{"input_ids": head + r["input_ids"], "labels": [-100] * shared + r["labels"]} for r in rows]
     batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
-    assert (_qlora.shared_tokens(batch) >= _qlora.SHARED) == bool(shared)
+    assert (_loss.shared_tokens(batch) >= _order.SHARED) == bool(shared)
     stock = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]).loss
     stock.backward()
     wanted = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
     model.zero_grad()
     _fused.speed_up(model)
-    ours: Any = _qlora.labelled_loss(model, dict(batch))
+    ours: Any = _loss.labelled_loss(model, dict(batch))
     ours.backward()
     assert float(ours.detach()) == pytest.approx(float(stock.detach()), rel=1e-5)
     assert wanted
@@ -278,10 +269,10 @@ def test_a_step_with_products_of_bytes_goes_the_way_of_an_exact_one(project: Pat
             if "lora_B" in name:
                 torch.nn.init.constant_(weight, 1e-3)
         _fused.speed_up(model, int8)
-        loss = _qlora.labelled_loss(model, dict(batch))
+        loss = _loss.labelled_loss(model, dict(batch))
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            losses.append([float(loss.detach()), float(_qlora.labelled_loss(model, dict(batch)))])
+            losses.append([float(loss.detach()), float(_loss.labelled_loss(model, dict(batch)))])
         ways.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
     exact, rounded = losses
     assert rounded[0] == pytest.approx(exact[0], rel=0.03)
@@ -299,7 +290,7 @@ def test_a_head_with_a_bias_is_not_left_out(project: Path) -> None:
     )
     causal.lm_head.bias = torch.nn.Parameter(torch.randn(causal.lm_head.out_features), requires_grad=False)
     stock = model(**batch).loss
-    assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(float(stock.detach()), rel=1e-5)
+    assert float(_loss.labelled_loss(model, dict(batch)).detach()) == pytest.approx(float(stock.detach()), rel=1e-5)
 
 
 @pytest.mark.parametrize("shared", [0, 40])
@@ -318,10 +309,11 @@ def test_the_first_token_of_an_answer_counts_as_often_as_asked(project: Path, sh
             if label != -100:
                 weight = 4 if one["labels"][i - 1] == -100 else 1
                 total, count = total - weight * float(logits[i - 1, label]), count + weight
-    for loss in (_qlora.labelled_loss, _qlora.whole_loss):
-        assert float(loss(model, dict(batch), None, 4.0).detach()) == pytest.approx(total / count, rel=1e-5)
-        labelled = int((batch["labels"] != -100).sum())
-        assert float(loss(model, dict(batch), labelled, 4.0).detach()) == pytest.approx(total / count, rel=1e-5)
+    _loss.score_labels(model)
+    for loss in (_loss.labelled_loss(model, dict(batch), None, 4.0), model(**batch, decision_weight=4.0)):
+        assert float(loss.detach()) == pytest.approx(total / count, rel=1e-5)
+    halved = _loss.labelled_loss(model, dict(batch), 2 * count, 4.0)
+    assert float(halved.detach()) == pytest.approx(total / count / 2, rel=1e-5)
 
 
 def test_a_layer_with_dropout_keeps_its_own_forward(project: Path) -> None:
@@ -340,7 +332,7 @@ def test_in_bfloat16_the_loss_is_stocks_to_its_three_digits(project: Path, monke
     rows = [json.loads(line) for line in (train.NATIVE / "train.jsonl").read_text().splitlines()][:4]
     rows = [{"input_ids": head + r["input_ids"], "labels": [-100] * 40 + r["labels"]} for r in rows]
     batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
-    ours, stock = _qlora.labelled_loss(model, dict(batch)), model(**batch).loss
+    ours, stock = _loss.labelled_loss(model, dict(batch)), model(**batch).loss
     assert ours.dtype is torch.float32
     assert float(ours.detach()) == pytest.approx(float(stock.detach()), rel=4e-3)
 
@@ -349,9 +341,9 @@ def test_a_label_right_after_the_common_beginning_is_not_lost(project: Path) -> 
     head = [random.Random(1).randrange(5, 40_000) for _ in range(40)]
     rows = [{"input_ids": [*head, 7 + i, 9], "labels": [-100] * 39 + [head[39], 7 + i, -100]} for i in range(2)]
     batch = DataCollatorForLanguageModeling(pad_token_id=2)(rows)
-    assert _qlora.shared_tokens(batch) == 38
+    assert _loss.shared_tokens(batch) == 38
     model = _qlora.load(train.BASE, params().train)
-    assert float(_qlora.labelled_loss(model, dict(batch)).detach()) == pytest.approx(
+    assert float(_loss.labelled_loss(model, dict(batch)).detach()) == pytest.approx(
         float(model(**batch).loss.detach()), rel=1e-5
     )
 
@@ -373,8 +365,8 @@ def test_nothing_is_computed_behind_what_foretells_the_last_label(
         return made
 
     monkeypatch.setattr(_tree.Tree, "of", counted)
-    loss = float(_qlora.labelled_loss(model, dict(batch)).detach())
-    shared = _qlora.shared_tokens(batch)
+    loss = float(_loss.labelled_loss(model, dict(batch)).detach())
+    shared = _loss.shared_tokens(batch)
     assert computed == [shared + sum(40 + end - 1 - shared for end in ends)]
     assert loss == pytest.approx(float(model(**batch).loss.detach()), rel=1e-5)
 
@@ -406,13 +398,13 @@ def test_every_row_is_trained_on_once_an_epoch_in_batches_that_begin_alike() -> 
     rows = [
         [7] * 40 + [i % 20] * 8 + [rng.randrange(99, 9999) for _ in range(rng.randrange(50, 400))] for i in range(503)
     ]  # 20 lists
-    planned = _qlora.order(rows, 8, 2, seed=5)
+    planned = _order.order(rows, 8, 2, seed=5)
     assert sorted(planned) == sorted([*range(503), *range(503)])
-    assert planned == _qlora.order(rows, 8, 2, seed=5)
+    assert planned == _order.order(rows, 8, 2, seed=5)
     assert planned[:496] != planned[496:992]
     batches = [planned[k : k + 8] for k in range(0, 992, 8)]
     assert sum(len({rows[i][40] for i in batch}) == 1 for batch in batches) >= 110
-    assert len(_qlora.order(rows, 8, 0.5, seed=5)) == round(503 * 0.5)
+    assert len(_order.order(rows, 8, 0.5, seed=5)) == round(503 * 0.5)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
@@ -420,28 +412,6 @@ def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
     state: Any = SimpleNamespace(global_step=7)
     with pytest.raises(Fault, match=r"loss is nan at step 7; lower train.learning_rate"):
         told.on_log(cast(Any, None), state, cast(Any, None), logs={"loss": float("nan"), "learning_rate": 1.0})
-
-
-def _hold(folder: str, ready: Any, done: Any) -> None:
-    with train.alone(Path(folder)):
-        ready.set()
-        done.wait(30)
-
-
-def test_a_second_trainer_meets_a_sentence_that_names_the_first(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    ready, done = spawn.Event(), spawn.Event()
-    first = spawn.Process(target=_hold, args=(str(tmp_path), ready, done))
-    first.start()
-    try:
-        assert ready.wait(60)
-        with pytest.raises(Fault, match=f"process {first.pid}"), train.alone(tmp_path):
-            pass
-    finally:
-        done.set()
-        first.join(30)
-    with train.alone(tmp_path):
-        pass
 
 
 def test_the_key_follows_data_params_and_base(project: Path) -> None:

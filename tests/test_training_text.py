@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,27 @@ import pytest
 
 from callwright.faults import Fault
 from callwright.formats import said, to_alpaca, to_messages
-from callwright.params import Format, TrainAs
-from callwright.presets import read_preset
+from callwright.params import Format, Inexpressible, Long, TrainAs
+from callwright.presets import FamilyName, read_preset
 from callwright.records import Call, Calls, Example, Reply, User
-from callwright.training_text import Piece, Render, Row, rows
+from callwright.training_text import NotExpressible, Piece, Render, Row, rows
+from stages._model import About
 from stages.evaluate import prompts
 from stages.format import UNLABELLED, Encode, check_length, formatted, labelled, template_and_tokens, to_native
 from tests.rows import ROOT, as_line, conversation, document_row, generated, loop
 
 PRESET = read_preset("smollm2-135m", ROOT / "presets")
-STOP = PRESET.stop
-MESSAGES = Format(train_as=TrainAs.MESSAGES, max_length=2048)
+STOP = PRESET.stops[0]
+ABOUT = About("smollm2-135m", FamilyName.TEMPLATE, (STOP,))
+
+
+def knobs(max_length: int = 2048) -> Format:
+    return Format(
+        train_as=TrainAs.MESSAGES, max_length=max_length, too_long=Long.REFUSE, inexpressible=Inexpressible.TURNS
+    )
+
+
+MESSAGES = knobs()
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Render, Encode, Any
     assert spec.origin
     AutoTokenizer.from_pretrained(Path(spec.origin).parent, gguf_file=PRESET.source.file).save_pretrained(folder)
     _mend_tokenizer(PRESET, folder)
-    (folder / "callwright.json").write_text(json.dumps({"stop": STOP}), encoding="utf-8")
-    render, encode, stop = template_and_tokens(folder)
-    assert stop == STOP
+    render, encode = template_and_tokens(folder)
     return render, encode, AutoTokenizer.from_pretrained(folder)
 
 
@@ -58,7 +67,7 @@ def runs(labels: Sequence[int]) -> list[list[int]]:
 def test_decoded_labels_are_exactly_the_assistants_turns_with_their_stop_token(model: Any) -> None:
     render, encode, tokenizer = model
     for row in generated():
-        [made] = to_native(MESSAGES, render, encode, STOP)(row)
+        [made] = to_native(MESSAGES, ABOUT, render, encode)(row)
         assert [tokenizer.decode(run) for run in runs(made["labels"])] == answers(row)
         assert tokenizer.decode(made["input_ids"]) == made["text"]
         assert len(made["labels"]) == len(made["input_ids"])
@@ -70,10 +79,10 @@ def test_decoded_labels_are_exactly_the_assistants_turns_with_their_stop_token(m
 def test_a_prompt_has_the_same_tokens_in_training_as_when_the_model_is_asked(model: Any) -> None:
     render, encode, _ = model
     for row in generated():
-        made = to_native(MESSAGES, render, encode, STOP)(row)
+        made = to_native(MESSAGES, ABOUT, render, encode)(row)
         asked = render(to_messages(row)["messages"][:-1], None, True)
         pieces = [encode(piece.text) for piece in rows(row, TrainAs.MESSAGES, render, STOP)[0].pieces]
-        assert prompts(made)[row.id] == [token for piece in pieces[:-1] for token in piece]
+        assert prompts(made)[row.id].tokens == [token for piece in pieces[:-1] for token in piece]
         assert "".join(piece.text for piece in rows(row, TrainAs.MESSAGES, render, STOP)[0].pieces[:-1]) == asked
 
 
@@ -117,7 +126,7 @@ def test_alpaca_has_a_row_for_each_assistant_turn_and_the_last_is_what_is_asked(
     made = [labelled(one, characters) for one in rows(row, TrainAs.ALPACA, unused, STOP)]
     assert [one["id"] for one in made] == ["row-1#0", "row-1#1"]
     assert [text(runs(one["labels"])[0]) for one in made] == answers(row)
-    assert text(prompts(made)["row-1"]) == rows(row, TrainAs.ALPACA, unused, STOP)[1].pieces[0].text
+    assert text(prompts(made)["row-1"].tokens) == rows(row, TrainAs.ALPACA, unused, STOP)[1].pieces[0].text
 
 
 def unused(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, prompt: bool) -> str:
@@ -156,7 +165,9 @@ def test_a_template_that_rewrites_earlier_turns_gives_one_row_a_turn() -> None:
     assert "[TOOLS]<user>" in first.text
     assert "[TOOLS]<tool>" in second.text
     assert second.pieces[1].text == "預算為 300 萬。</s>"
-    assert text(prompts([labelled(one, characters) for one in (first, second)])["row-1"]) == second.pieces[0].text
+    assert (
+        text(prompts([labelled(one, characters) for one in (first, second)])["row-1"].tokens) == second.pieces[0].text
+    )
 
 
 def test_a_template_gets_calls_with_their_arguments_as_an_object_and_tools_as_functions() -> None:
@@ -195,40 +206,43 @@ def test_a_template_that_cannot_be_labelled_is_named_with_the_way_out() -> None:
     )
 
 
-def test_a_turn_that_holds_the_stop_token_is_refused_and_not_cut() -> None:
+@pytest.mark.parametrize("text", [TrainAs.MESSAGES, TrainAs.ALPACA])
+def test_a_turn_that_holds_the_stop_token_is_set_aside_and_not_cut(text: TrainAs) -> None:
     row = conversation(User("寫一行"), Reply("寫 </s> 好了"))
-    assert refused(plain, row).startswith("row-1: an assistant turn holds '</s>', the token that ends one")
+    with pytest.raises(NotExpressible, match=r"^row-1: .* holds '</s>', the token that ends one"):
+        rows(row, text, plain, "</s>")
 
 
 # stages.format
 
 
 def test_rows_that_are_too_long_are_counted_and_the_longest_named(tmp_path: Path) -> None:
-    knobs = Format(train_as=TrainAs.MESSAGES, max_length=200)
     short, long = conversation(User("短"), Reply("好。"), tools=()), document_row(id="long-1")
     path = tmp_path / "train.jsonl"
     path.write_text("".join(as_line(row) + "\n" for row in (short, long)), encoding="utf-8")
-    [made] = formatted(path, knobs, to_native(knobs, plain, characters, "</s>"), processes=1)
+    native = to_native(knobs(200), replace(ABOUT, stops=("</s>",)), plain, characters)
+    [made] = formatted(path, knobs(200), native, processes=1)
     assert made.rows == 2
     assert [json.loads(line)["id"] for line in made.lines["native"].splitlines()] == [short.id]
     with pytest.raises(Fault) as fault:
-        check_length(made.long, knobs)
+        check_length(made.aside, knobs(200))
     length = len(rows(long, TrainAs.MESSAGES, plain, "</s>")[0].text)
     assert str(fault.value) == (
-        f"params.yaml: format.max_length is 200, and a row is longer (long-1 has {length} tokens); raise it"
+        f"params.yaml: format.max_length is 200, and a row is longer (long-1 has {length} tokens); raise it, or have "
+        "format.too_long drop or cut such rows"
     )
     with pytest.raises(Fault, match="and 2 rows are longer"):
-        check_length(made.long * 2, knobs)
-    check_length([], knobs)
+        check_length(made.aside * 2, knobs(200))
+    check_length([], knobs(200))
 
 
 def test_a_broken_record_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(as_line(document_row()) + '\n{"id": 1}\n', encoding="utf-8")
     with pytest.raises(Fault, match=r"train\.jsonl:2: row has no category, .*; make the file again with dvc repro"):
-        list(formatted(path, Format(train_as=TrainAs.MESSAGES, max_length=200), None, processes=1))
+        list(formatted(path, knobs(200), None, processes=1))
     with pytest.raises(Fault, match="is missing; dvc repro makes it"):
-        list(formatted(tmp_path / "dev.jsonl", Format(train_as=TrainAs.MESSAGES, max_length=200), None, processes=1))
+        list(formatted(tmp_path / "dev.jsonl", knobs(200), None, processes=1))
 
 
 def test_a_row_with_nothing_to_learn_is_refused() -> None:

@@ -39,6 +39,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("CALLWRIGHT_PREFECT_RUN", raising=False)
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    Path("presets").symlink_to(ROOT / "presets")
     Path("mlruns").mkdir()
     write_training()
     write_metrics()
