@@ -22,7 +22,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from callwright.faults import Fault
 from callwright.outs import REFUSALS, refusal, write_lines
 from callwright.params import Optimizer, Params, Quantization, check_params
-from stages import _entry, _fused, _loss, _model, _order, _qlora, _tree, train
+from stages import _entry, _fits, _fused, _loss, _model, _order, _qlora, _tree, train
 from stages._tracking import Mirror
 from tests.rows import params_value
 from tests.tiny import ROOT, make_base
@@ -412,6 +412,119 @@ def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
     state: Any = SimpleNamespace(global_step=7)
     with pytest.raises(Fault, match=r"loss is nan at step 7; lower train.learning_rate"):
         told.on_log(cast(Any, None), state, cast(Any, None), logs={"loss": float("nan"), "learning_rate": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([1.2] * 10 + [7.0] * 10, "the loss rose from 1.20 to 7.00 (means of 10 steps) by step 20"),
+        ([4.0] * 10 + [6.9] * 10, None),
+        ([1.2] * 10 + [0.3] * 30, None),
+        ([1.2] * 10 + [0.3] * 30 + [9.0] * 3, None),  # a few bad steps
+        ([1.2] * 5 + [9.0] * 6, None),  # too early to say
+        ([1.2] * 10 + [0.3] * 200 + [5.0] * 10, "the loss rose from 1.20 to 5.00"),
+    ],
+)
+def test_a_loss_that_explodes_ends_the_training_with_the_way_out(losses: list[float], told: str | None) -> None:
+    if told is None:
+        _qlora.refuse_divergence(losses, len(losses))
+        return
+    with pytest.raises(Fault) as fault:
+        _qlora.refuse_divergence(losses, len(losses))
+    assert str(fault.value).startswith(told)
+    assert "lower train.learning_rate in params.yaml" in str(fault.value)
+
+
+def test_an_exploding_loss_is_seen_across_an_interruption(project: Path) -> None:
+    """What the checkpoint holds of the curve counts too."""
+    told = _qlora.Steps(lambda step, measured: None, lambda: False)
+    state: Any = SimpleNamespace(global_step=20, log_history=[{"loss": 1.0, "step": i} for i in range(1, 16)])
+    told.on_train_begin(cast(Any, None), state, cast(Any, None))
+    logs = {"loss": 5.0, "learning_rate": 1.0}
+    for _ in range(7):
+        told.on_log(cast(Any, None), state, cast(Any, None), logs=logs)
+    with pytest.raises(Fault, match=r"the loss rose from 1\.00 to 4\.20"):
+        told.on_log(cast(Any, None), state, cast(Any, None), logs=logs)
+
+
+def test_the_loss_in_parts_as_a_gpu_makes_it_is_that_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fused, "LABELS_AT_ONCE", 8)
+    torch.manual_seed(4)
+    labels, weights = torch.randint(0, 50, (19,)), torch.rand(19)
+    hidden, head = torch.randn(19, 8, requires_grad=True), torch.randn(50, 8)
+    parts: Any = _fused._CrossEntropyInParts
+    wanted, found = _fused.cross_entropy(hidden, head, labels, weights), parts.apply(hidden, head, labels, weights)
+    assert torch.allclose(wanted, found)
+    ours, theirs = (torch.autograd.grad(3 * loss, hidden)[0] for loss in (found, wanted))
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_a_step_in_parts_has_the_curve_of_a_step_in_one(project: Path, at_a_time: int) -> None:
+    """20 rows in steps of 6: the last step is short, and each part has its share of it."""
+    for name, rows in (("whole", 6), ("parts", at_a_time)):
+        assert run(params(batch_size=6, rows_at_a_time=rows, decision_weight=4.0), Path(name)) is not None
+    assert curve(Path("parts")) == pytest.approx(curve(Path("whole")), rel=3e-5)
+
+
+def test_a_batch_of_many_processes_is_divided_or_refused() -> None:
+    knobs = params(batch_size=16, rows_at_a_time=2).train
+    assert _qlora.Split.of(knobs, 4) == _qlora.Split(4, 2, 2)
+    assert _qlora.Split.of(knobs, 8) == _qlora.Split(8, 2, 1)
+    assert _qlora.Split.of(knobs, 16) == _qlora.Split(16, 1, 1)
+    with pytest.raises(Fault, match=r"train\.batch_size is 16, of 3 process\(es\) with rows_at_a_time 2 each"):
+        _qlora.Split.of(knobs, 3)
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_loaded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fits, "machine_memory", lambda: 2**28)
+    monkeypatch.setattr(_qlora, "load", lambda *_: pytest.fail("it was loaded"))
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    with pytest.raises(
+        Fault, match=r"params\.yaml: 8 rows of \d+ tokens at a time need .* GiB of memory and this machine"
+    ):
+        train.main()
+    assert not Path("checkpoints").exists()
+
+
+def test_a_gpu_that_params_insist_on_and_is_not_there_is_a_sentence(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("profile: auto", "profile: gpu"), encoding="utf-8")
+    with pytest.raises(Fault, match=r"train\.profile is 'gpu', and torch finds none here; write auto or cpu"):
+        train.here()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_weights_that_are_spread_over_processes_are_gathered_before_they_are_saved() -> None:
+    """As FSDP has them, in a group of one."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    plain = torch.nn.ParameterDict({"lora_A": torch.nn.Parameter(torch.randn(4, 2))})
+    assert train.gathered(plain) is None
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        spread = torch.nn.ParameterDict(
+            {"lora_A": torch.nn.Parameter(distribute_tensor(plain["lora_A"].data, mesh, [Shard(0)]))}
+        )
+        found = train.gathered(spread)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert found is not None
+    assert torch.equal(found["lora_A"], plain["lora_A"])
+
+
+def test_a_row_without_a_label_is_named(project: Path) -> None:
+    rows = [{"id": name, "labels": [-100, label]} for name, label in (("a", 3), ("b", -100), ("c", -100))]
+    with pytest.raises(Fault, match=r"train\.jsonl: 2 rows have no labelled token, the first is b; make it again"):
+        train.check_rows(rows)
+    train.check_rows(rows[:1])
 
 
 def test_the_key_follows_data_params_and_base(project: Path) -> None:

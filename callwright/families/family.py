@@ -134,8 +134,7 @@ class Family(ABC):
         groups = list(self._groups(turns, tools))
         if len(groups) == 1:
             return [Row(row_id, groups[0], last)]
-        numbered = [(f"{row_id}#{number}", pieces) for number, pieces in enumerate(groups)]
-        return [Row(name, pieces, last if pieces is groups[-1] else 1) for name, pieces in numbered]
+        return [Row(f"{row_id}#{number}", pieces, last) for number, pieces in enumerate(groups)]
 
     def _groups(self, turns: Sequence[Turn], tools: Sequence[Tool]) -> Iterator[tuple[Piece, ...]]:
         pieces, so_far = list[Piece](), ""

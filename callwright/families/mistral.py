@@ -31,7 +31,7 @@ class Mistral(Family):
     stops = ("</s>",)
     controls = (
         *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", _CALLS, "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
-        *("[TOOL_RESULTS]", "[/TOOL_RESULTS]"),
+        *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[IMG]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"),
         *(f"[control_{i}]" for i in range(8, 769)),
     )
 
