@@ -441,7 +441,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, log = _free_port(), tmp_path_factory.mktemp("serve") / "log"
     command = [str(Path(sys.executable).parent / "transformers"), "serve", str(exported), "--port", str(port)]

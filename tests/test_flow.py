@@ -70,6 +70,7 @@ def project(tmp_path: Path) -> Path:
     with (tmp_path / ".dvc" / "config").open("a", encoding="utf-8") as config:
         config.write("    no_scm = true\n")
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
     (tmp_path / "dvc.yaml").write_text(STAGES, encoding="utf-8")
     (tmp_path / "first.txt").write_text("1", encoding="utf-8")
     (tmp_path / "second.sh").write_text("echo second here; cp out/first out/second\n", encoding="utf-8")

@@ -37,6 +37,7 @@ Rows = dict[Split, list[Example]]
 def project(folder: Path) -> Path:
     shutil.copytree(ROOT / "packs", folder / "packs")
     shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "presets").symlink_to(ROOT / "presets")
     return folder
 
 
@@ -111,7 +112,7 @@ def test_the_same_params_give_the_same_bytes_whatever_the_process_hashes(generat
     )
     assert files(folder) == files(generated)
     assert done.stdout.startswith(f"generate: {PARAMS.rows} train, {PARAMS.exam.dev.rows} dev, ")
-    assert sorted(path.name for path in folder.iterdir()) == ["data", "packs", "params.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["data", "packs", "params.yaml", "presets"]
 
 
 def test_the_exam_stays_the_same_when_rows_and_seed_of_training_change(rows: Rows) -> None:

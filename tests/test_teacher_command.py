@@ -102,6 +102,7 @@ def test_without_packs_or_tools_the_project_says_which(project: Path, teacher: F
     params = (ROOT / "params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(params, encoding="utf-8")
     Path("packs/office.yaml").symlink_to(ROOT / "packs/office.yaml")
+    Path("presets").symlink_to(ROOT / "presets")
     assert run(teacher, 12, packs="office", language="en") in (0, 1)
     held = {"order_supplies", "post_announcement", "track_package", "print_document"}
     offered = [line for request in teacher.requests for line in request["messages"][1]["content"].splitlines()]

@@ -30,6 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "packs").symlink_to(ROOT / "packs")
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
     (tmp_path / "data/generated").mkdir(parents=True)
     return tmp_path
 
