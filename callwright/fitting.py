@@ -99,7 +99,8 @@ def refusal(
         return None
     where = "the GPU has" if on_gpu else "this machine has"
     rows = f"{asked.rows} row{'s' if asked.rows > 1 else ''} of {length:,} tokens at a time"
-    return f"{rows} need {gib(needed)} GiB of memory and {where} {gib(memory)}; {_way_out(shape, asked, memory)}"
+    needs = "need" if asked.rows > 1 else "needs"
+    return f"{rows} {needs} {gib(needed)} GiB of memory and {where} {gib(memory)}; {_way_out(shape, asked, memory)}"
 
 
 def _way_out(shape: Shape, asked: Setting, memory: int) -> str:

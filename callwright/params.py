@@ -19,7 +19,7 @@ from callwright.yaml_files import read_yaml
 
 FILE = Path("params.yaml")
 AS_PRESET = "preset"
-"""What stands in the place of a value in `format` and `train`: as presets/<base.preset>.yaml says."""
+"""What stands in the place of a value in `format`, `train` and `evaluate`: as presets/<base.preset>.yaml says."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -257,7 +257,7 @@ def _filled(value: Any, path: Path, on_gpu: bool) -> Any:
     """`value` with the preset's number in the place of each `preset`."""
     asked = [
         (section, knob)
-        for section in ("format", "train")
+        for section in ("format", "train", "evaluate")
         for knob, said in (_mapping(value, section)).items()
         if said == AS_PRESET
     ]
@@ -270,7 +270,11 @@ def _filled(value: Any, path: Path, on_gpu: bool) -> Any:
     preset = read_preset(name, path.parent / FOLDER)
     profile = _mapping(value, "train").get("profile")
     on_gpu = on_gpu if profile == Machine.AUTO else profile == Machine.GPU
-    says = {"format": preset.format_knobs(), "train": preset.train_knobs(on_gpu)}
+    says = {
+        "format": preset.format_knobs(),
+        "train": preset.train_knobs(on_gpu),
+        "evaluate": preset.evaluate_knobs(),
+    }
     filled = {name: dict(part) if isinstance(part, dict) else part for name, part in value.items()}
     missing = []
     for section, knob in asked:

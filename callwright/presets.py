@@ -111,6 +111,13 @@ class Knobs(Part):
         return self.model_dump(exclude_none=True)
 
 
+class Asked(Part):
+    """Values for the section `evaluate`."""
+
+    batch_size: Count
+    max_new_tokens: Count
+
+
 class Preset(Part):
     source: Source
     family: Annotated[FamilyName, BeforeValidator(_family)] = FamilyName.TEMPLATE
@@ -127,6 +134,11 @@ class Preset(Part):
     train: Knobs = Knobs()
     on_gpu: Knobs = Knobs()
     on_cpu: Knobs = Knobs()
+    evaluate: Asked | None = None
+
+    def evaluate_knobs(self) -> dict[str, Any]:
+        """What `preset` stands for in the section `evaluate`."""
+        return self.evaluate.model_dump() if self.evaluate else {}
 
     def format_knobs(self) -> dict[str, Any]:
         """What `preset` stands for in the section `format`."""

@@ -19,6 +19,8 @@ def read_yaml(path: Path) -> Any:
         raise Fault(f"{path} is missing; run this in the project's folder, or git checkout {path}") from None
     except OSError as error:
         raise Fault(f"{path} could not be read: {error.strerror}; mend that, then run it again") from None
+    except RecursionError:
+        raise Fault(f"{path}: not YAML: it nests too deep; write it flat") from None
     except (YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         place = f"{path}:{mark.line + 1}" if mark else str(path)

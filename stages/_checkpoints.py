@@ -36,7 +36,7 @@ def writing(work: Path, step: int, keep: int) -> Iterator[Path]:
     shutil.rmtree(place, ignore_errors=True)  # one that was not whole
     written.rename(place)
     _flush(work)
-    for old in _by_step(work)[keep:]:
+    for old in [path for path in _by_step(work) if step_of(path) <= step][keep:]:  # later ones are broken
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -41,6 +41,15 @@ def run(main: Callable[[], None]) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        print(
+            f"the GPU is out of memory ({str(error).split('.')[0]}); lower rows_at_a_time or batch_size of this stage "
+            "in params.yaml, or end what else uses it, then run it again",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (Interrupted, KeyboardInterrupt):
         print(f"{sys.argv[0]}: interrupted; the next run goes on from here", file=sys.stderr)
         sys.exit(INTERRUPTED)

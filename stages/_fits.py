@@ -18,16 +18,20 @@ from callwright.memory import Memory, estimate
 from callwright.outs import read_lines
 from callwright.params import Train
 from callwright.presets import Shape
+from stages import _launch
 
 
 def refuse_what_cannot_fit(knobs: Train, base: Path, path: Path, on_gpu: bool) -> None:
     """`Fault` with what it needs, what is there and the way out, before anything is loaded."""
+    if _launch.spreads_the_model(knobs):
+        print("train: what each GPU needs of a model that is spread over several is not known beforehand", flush=True)
+        return
     rows = list(read_lines(path))
     asked = _asked(knobs, base, rows, on_gpu)
     if asked is None:
         print("train: what this kind of model needs of memory is not known beforehand", flush=True)
         return
-    memory = _memory(on_gpu) // (1 if on_gpu else knobs.processes)  # on a CPU they share it
+    memory = _memory(on_gpu) // (1 if on_gpu else _launch.trainers(knobs))  # on a CPU they share it
     why = refusal(knobs, asked.shape, asked.length, memory, on_gpu=on_gpu, number=asked.number, labelled=asked.labelled)
     if why:
         raise Fault(f"params.yaml: {why}")

@@ -1,6 +1,6 @@
 """Several trainers for one training: accelerate's launcher, its end, and what it leaves.
 
-    launch(params.train, work)          # returns when all have ended; `Interrupted`, or a `Fault` with what they said
+    launch(params.train, work, key)     # returns when all have ended; `Interrupted`, or a `Fault` with what they said
 
 Each trainer is `python -m stages.train` with CALLWRIGHT_WORK set, which has it leave adapter and summary in that
 folder. They share the rows of a step: the effective batch and the loss curve are those of one process. Killing any of
@@ -21,14 +21,16 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from callwright.faults import Fault
 from callwright.outs import to_json
 from callwright.params import Train
 from callwright.yaml_files import read_yaml
 
-WORK = "CALLWRIGHT_WORK"
+WORK, KEY = "CALLWRIGHT_WORK", "CALLWRIGHT_KEY"
+_PATIENT = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "3600"}
+"""Seconds that the launcher gives trainers to end their step and save; it kills them after 30 unless told."""
 TOLD = "fault.json"
 _KEPT_LINES = 30
 
@@ -40,14 +42,15 @@ def is_one_of_many() -> bool:
     return WORK in os.environ
 
 
-def launch(knobs: Train, work: Path) -> None:
+def launch(knobs: Train, work: Path, key: str) -> None:
     """Train in `knobs.processes` processes, or as the file `knobs.launch` says; `Fault` with what one of them said."""
     (work / TOLD).unlink(missing_ok=True)
     child = subprocess.Popen(
         command(knobs),
-        env={**os.environ, WORK: str(work), "TORCHELASTIC_ERROR_FILE": "", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, WORK: str(work), KEY: key, "PYTHONUNBUFFERED": "1", **_PATIENT},
         stderr=subprocess.PIPE,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, no lock
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, which is bound already
+        start_new_session=True,  # Ctrl-C in the terminal reaches this process, which asks once
     )
     said: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
     reader = threading.Thread(target=_read, args=(child.stderr, said), daemon=True)
@@ -89,18 +92,44 @@ def command(knobs: Train) -> list[str]:
 
 def is_first_machine(knobs: Train) -> bool:
     """Whether the first process, which leaves adapter and report, is on this machine."""
-    said = read_yaml(Path(knobs.launch)) if knobs.launch else {}
-    return not (isinstance(said, dict) and said.get("machine_rank"))
+    return not _said(knobs).get("machine_rank")
+
+
+def spreads_the_model(knobs: Train) -> bool:
+    """Whether no process holds all of it (FSDP), so that it may be larger than one card."""
+    return _said(knobs).get("distributed_type") == "FSDP"
+
+
+def trainers(knobs: Train) -> int:
+    """How many of them there are, on all machines."""
+    found = _said(knobs).get("num_processes", knobs.processes)
+    return found if isinstance(found, int) and found > 0 else knobs.processes
+
+
+def _said(knobs: Train) -> dict[str, Any]:
+    """The file for accelerate, where there is one."""
+    if knobs.launch is None or not Path(knobs.launch).is_file():
+        return {}
+    said = read_yaml(Path(knobs.launch))
+    return said if isinstance(said, dict) else {}
 
 
 def end_with_parent() -> None:
     """Have the system kill this process when its parent ends (prctl of Linux); elsewhere nothing happens."""
+    if _prctl:
+        pr_set_pdeathsig = 1
+        _prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _bound() -> Callable[[int, int], int] | None:
     try:
-        prctl = ctypes.CDLL(None).prctl
+        found: Callable[[int, int], int] = ctypes.CDLL(None).prctl
     except (AttributeError, OSError):
-        return
-    pr_set_pdeathsig = 1
-    prctl(pr_set_pdeathsig, signal.SIGKILL)
+        return None
+    return found
+
+
+_prctl = _bound()
 
 
 def tell(fault: Fault, work: Path) -> None:

@@ -26,7 +26,8 @@ def number_format() -> torch.dtype:
     import torch
 
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        real = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if real else torch.float16
     return torch.bfloat16 if has_bfloat16() else torch.float32
 
 
@@ -98,7 +99,7 @@ def quiet() -> None:
 
 
 def load(folder: Path, dtype: torch.dtype, **more: Any) -> PreTrainedModel:
-    """The model of a base folder, on the accelerator if there is one."""
+    """The model of a base folder; where it is not quantised, on the CPU."""
     from transformers import AutoModelForCausalLM
 
     quiet()
@@ -150,14 +151,21 @@ def load_with_adapter(folder: Path, adapter: Path, dtype: torch.dtype) -> PreTra
     if rounded and not fits_dense(folder):
         tuned: PreTrainedModel = PeftModel.from_pretrained(load_nf4(folder, dtype), str(adapter)).get_base_model()
         return tuned
-    base = dense(load_nf4(folder, dtype), dtype) if rounded else load(folder, dtype)
+    base = on_device(dense(load_nf4(folder, dtype), dtype) if rounded else load(folder, dtype))
     merged: PreTrainedModel = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     return merged
 
 
 def load_to_answer(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The base as it is; in four bits on a GPU that has no room for it."""
-    return load(folder, dtype) if fits_dense(folder) else load_nf4(folder, dtype)
+    return on_device(load(folder, dtype)) if fits_dense(folder) else load_nf4(folder, dtype)
+
+
+def on_device(model: PreTrainedModel) -> PreTrainedModel:
+    """A dense model on the GPU, if there is one: transformers leaves it on the CPU."""
+    import torch
+
+    return cast("PreTrainedModel", model.to("cuda")) if torch.cuda.is_available() else model
 
 
 def fits_dense(folder: Path) -> bool:

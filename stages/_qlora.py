@@ -40,6 +40,8 @@ KEPT = 2
 def load(folder: Path, params: Train) -> PeftModel:
     """The base of `folder`, rounded to NF4 where `params.quantization` says so, with fresh LoRA weights."""
     dtype, on_gpu = _model.number_format(), torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # bitsandbytes puts the base on the current one
     if params.quantization is Quantization.NF4:
         model = _model.load_nf4(folder, dtype)
         if not on_gpu:
@@ -221,6 +223,7 @@ def fine_tune(
     pad: int,
     watch: Callable[[int, dict[str, float]], None],
     stop: Callable[[], bool],
+    tokenizer: Any = None,
 ) -> tuple[int, int]:
     """Train on rows of `input_ids` and `labels`, from the last checkpoint in `work` on; (steps done, steps in all)."""
     planned = order([row["input_ids"] for row in rows], params.batch_size, params.epochs, params.seed)
@@ -233,6 +236,7 @@ def fine_tune(
         model=model,
         args=args,
         train_dataset=Dataset.from_list(given),
+        processing_class=tokenizer,
         data_collator=DataCollatorForLanguageModeling(pad_token_id=pad),
         callbacks=[Steps(watch, stop)],
     )
@@ -266,6 +270,10 @@ def _refuse_other_steps(step: int, device: torch.device) -> None:
 
 def arguments(params: Train, work: Path, steps: int) -> SFTConfig:
     on_gpu = torch.cuda.is_available()
+    if _is_spread() and params.optimizer is Optimizer.SOAP:
+        raise Fault(
+            "params.yaml: train.optimizer is 'soap', which needs whole matrices, and FSDP spreads them; write adamw"
+        )
     split = Split.of(params, processes())
     return SFTConfig(
         output_dir=str(work),
@@ -278,7 +286,7 @@ def arguments(params: Train, work: Path, steps: int) -> SFTConfig:
         lr_scheduler_kwargs={"num_decay_steps": round(params.decay_share * steps)},
         weight_decay=params.weight_decay,
         max_grad_norm=params.max_grad_norm,
-        optim="paged_adamw_8bit" if on_gpu else "adamw_torch_fused",
+        optim="paged_adamw_8bit" if on_gpu and not _is_spread() else "adamw_torch_fused",
         gradient_checkpointing=on_gpu,
         gradient_checkpointing_kwargs={"use_reentrant": False} if on_gpu else None,
         bf16=on_gpu and _model.number_format() is torch.bfloat16,
@@ -289,6 +297,7 @@ def arguments(params: Train, work: Path, steps: int) -> SFTConfig:
         max_length=None,
         logging_steps=1,
         logging_strategy="steps",
+        logging_nan_inf_filter=False,  # a NaN would be logged as 0
         save_strategy="steps",
         save_steps=params.checkpoint_steps,
         seed=params.seed,
@@ -298,6 +307,11 @@ def arguments(params: Train, work: Path, steps: int) -> SFTConfig:
     )
 
 
+def _is_spread() -> bool:
+    """Whether accelerate spreads the model over the processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
+
+
 def processes() -> int:
     """How many train together, as accelerate's launcher has told each."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -305,7 +319,13 @@ def processes() -> int:
 
 @torch.no_grad()
 def mean_loss(model: PeftModel, rows: Sequence[dict[str, Any]], batch_size: int, pad: int) -> float:
-    """Mean loss over the labelled tokens of `rows`; the model is left in training mode."""
+    """Mean loss over the labelled tokens of `rows`, after `fine_tune`; the model is left in training mode.
+
+    Eval mode would repack 4-bit weights: dropout alone is switched off.
+    """
+    dropped = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    for module in dropped:
+        module.eval()
     collate = DataCollatorForLanguageModeling(pad_token_id=pad)
     total, count = 0.0, 0
     ordered = sorted(rows, key=lambda row: len(row["input_ids"]))
@@ -313,6 +333,8 @@ def mean_loss(model: PeftModel, rows: Sequence[dict[str, Any]], batch_size: int,
         part = [{key: row[key] for key in ("input_ids", "labels")} for row in ordered[i : i + batch_size]]
         batch = {key: value.to(model.device) for key, value in collate(part).items()}
         labelled = int((batch["labels"][:, 1:] != -100).sum())
-        total += float(_loss.labelled_loss(model, batch)) * labelled
+        total += float(cast(Any, model(**batch))) * labelled  # through the wrapped forward, for what FSDP has spread
         count += labelled
+    for module in dropped:
+        module.train()
     return total / count

@@ -10,6 +10,7 @@ the verdict; the metrics can be computed again from it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -234,6 +235,7 @@ def main() -> None:
     answers: list[Row] = []
     for name, load in loads.items():
         answers += judge(name, test, answer(load(), asked, params, name), seen, reader())
+        gc.collect()  # before the next one is loaded
     found = metrics(answers) | {"test_hash": test_hash(), "set_aside": set_aside()}
     with whole_folder(OUT) as folder:
         write_lines(folder / "answers.jsonl", answers)

@@ -120,9 +120,13 @@ def _lines(made: Iterable[dict[str, Any]]) -> str:
 def to_native(params: Format, about: About, render: Render, encode: Encode) -> Native:
     """Text, token ids and labels of each training row of an example, as the family of the base writes them."""
     stop = about.stops[0]
-    if params.train_as is TrainAs.ALPACA or about.family is FamilyName.TEMPLATE:
+    if about.family is FamilyName.TEMPLATE:
         return lambda example: [labelled(row, encode) for row in rows(example, params.train_as, render, stop)]
     speaks = family(about.family)
+    if params.train_as is TrainAs.ALPACA:
+        return lambda example: [
+            labelled(speaks.alpaca(row), encode) for row in rows(example, params.train_as, render, stop)
+        ]
     if params.train_as is TrainAs.MESSAGES:
         return lambda example: [
             labelled(row, encode) for row in speaks.messages(example.id, to_messages(example)["messages"])

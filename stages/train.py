@@ -40,8 +40,8 @@ CODE = (
     *("stages/train.py", "stages/_qlora.py", "stages/_loss.py", "stages/_order.py", "stages/_fused.py"),
     *("stages/_tree.py", "stages/_soap.py", "stages/_model.py"),
 )
-ABANDONED = 3
-"""Trainings that were interrupted and not gone on with whose checkpoints stay."""
+KEPT = 3
+"""Trainings whose last checkpoints stay: done, or interrupted and not gone on with."""
 
 
 def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:
@@ -53,8 +53,8 @@ def key_of(params: Params, native: Path = NATIVE, base: Path = BASE) -> str:
     return digest.hexdigest()
 
 
-def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | None:
-    """The tuned model and its summary; None where it was interrupted and can go on. Of several, the first sums up."""
+def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]]:
+    """The tuned model and its summary; of several processes, the first sums up. Raises `Interrupted`."""
     from stages import _qlora
 
     _qlora.keep_memory()
@@ -63,7 +63,7 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
     check_rows(rows)
     about = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
     model = _qlora.load(BASE, knobs)
-    pad = _pad()
+    tokenizer, pad = _tokenizer()
     first = os.environ.get("RANK", "0") == "0"
     with contextlib.ExitStack() as stack:
         watch: Any = lambda step, measured: None  # noqa: E731 - the first of several processes tells
@@ -77,9 +77,9 @@ def train(params: Params, key: str, work: Path) -> tuple[Any, dict[str, Any]] | 
             progress = Progress(work / _qlora.HISTORY, len(rows), steps, tokens, knobs.batch_size, mirror)
             progress.go_on_after(_checkpoints.newest(work))
             watch = progress.step
-        done, steps = _qlora.fine_tune(model, rows, knobs, work, pad, watch, _Stop())
+        done, steps = _qlora.fine_tune(model, rows, knobs, work, pad, watch, _Stop(), tokenizer)
         if done < steps:
-            return None
+            raise _entry.Interrupted
         dev_loss = _qlora.mean_loss(model, dev, knobs.rows_at_a_time, pad) if dev else None
     history = list(read_lines(work / _qlora.HISTORY)) if first else []
     return model, summary(params, key, about, rows, history, dev_loss) if first else {}
@@ -164,11 +164,12 @@ def _disk(work: Path) -> Iterator[None]:
         ) from error
 
 
-def _pad() -> int:
+def _tokenizer() -> tuple[Any, int]:
+    """The tokenizer of the base folder, and what rows are filled up with."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
-    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    found = AutoTokenizer.from_pretrained(BASE)
+    return found, int(found.pad_token_id if found.pad_token_id is not None else found.eos_token_id)
 
 
 def _machine(knobs: Train) -> str:
@@ -223,15 +224,20 @@ def main() -> None:
         return
     params = here()
     _fits.refuse_what_cannot_fit(params.train, BASE, NATIVE / "train.jsonl", bool(_lock.gpus()))
-    with _lock.alone(WORK / "lock", str(WORK)), _lock.alone_on(_lock.gpus()):
+    gpus = _lock.gpus()
+    if gpus and params.train.launch is None and len(gpus) < params.train.processes:
+        raise Fault(
+            f"params.yaml: train.processes is {params.train.processes}, and there are {len(gpus)} GPUs; lower it"
+        )
+    used = gpus if params.train.launch else gpus[: params.train.processes]
+    with _lock.alone(WORK / "lock", str(WORK)), _lock.alone_on(used):
         key = key_of(params)
         work = WORK / key[:16]
         work.mkdir(parents=True, exist_ok=True)
-        summary = _together(params, work) if _several(params.train) else _alone(params, key, work)
-        shutil.rmtree(work)
-        _checkpoints.thin(WORK, ABANDONED)
+        summary = _together(params, key, work) if _several(params.train) else _alone(params, key, work)
+        _checkpoints.thin(WORK, KEPT)  # this one too stays: until DVC has recorded the outs, they can be lost
     if summary is None:
-        print("train: done; adapter and report are on the machine whose machine_rank is 0")
+        print("train: ended; adapter and report, if it is done, are on the machine whose machine_rank is 0")
         return
     print(
         f"train: loss {summary['first_loss']:.3f} -> {summary['final_loss']:.3f} in {summary['seconds']:.0f} s; "
@@ -245,18 +251,16 @@ def _several(knobs: Train) -> bool:
 
 def _alone(params: Params, key: str, work: Path) -> dict[str, Any]:
     with _disk(work):
-        done = train(params, key, work)
-    if done is None:
-        raise _entry.Interrupted
-    save(*done, work)
-    return done[1]
+        model, summary = train(params, key, work)
+    save(model, summary, work)
+    return summary
 
 
-def _together(params: Params, work: Path) -> dict[str, Any] | None:
+def _together(params: Params, key: str, work: Path) -> dict[str, Any] | None:
     """The same by several processes; the first has left its outs in the work folder. None on another machine."""
     adapter, report = work / ADAPTER.name, work / REPORT.name
     shutil.rmtree(report, ignore_errors=True)
-    _launch.launch(params.train, work)
+    _launch.launch(params.train, work, key)
     if not _launch.interrupted.is_set() and not _launch.is_first_machine(params.train):
         return None
     if not (report / "summary.json").is_file():
@@ -271,16 +275,14 @@ def _together(params: Params, work: Path) -> dict[str, Any] | None:
 def _as_one_of_many(work: Path) -> None:
     """Ends with 0 too where it was interrupted: whoever launched it sees that no summary is there."""
     _launch.end_with_parent()
-    params = here()
     try:
         with _disk(work):
-            done = train(params, key_of(params), work)
+            model, summary = train(here(), os.environ[_launch.KEY], work)
     except Fault as fault:
         _launch.tell(fault, work)
         raise
-    if done is None:
+    except _entry.Interrupted:
         return
-    model, summary = done
     state = gathered(model)
     if summary:
         save(model, summary, work, work / ADAPTER.name, work / REPORT.name, state)

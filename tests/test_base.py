@@ -60,7 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_preset(project: Path, preset: Any, name: str = "mine") -> None:
     """Write a preset and choose it; the numbers that train it are the embedded model's."""
     if isinstance(preset, dict):
-        preset = {key: EMBEDDED[key] for key in ("train_as", "max_length", "train")} | preset
+        preset = {key: EMBEDDED[key] for key in ("train_as", "max_length", "train", "evaluate")} | preset
     text = preset if isinstance(preset, str) else yaml.safe_dump(preset, allow_unicode=True)
     (project / f"presets/{name}.yaml").write_text(text, encoding="utf-8")
     choose(project, name)

@@ -15,6 +15,7 @@ from callwright.families import family
 from callwright.faults import Fault
 from callwright.outs import read_lines
 from callwright.params import read_params
+from callwright.presets import read_preset
 from callwright.records import Category, Example, Split
 from stages import base, evaluate, train
 from stages import format as formatting
@@ -41,12 +42,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         "train_as": "native" if family(name).native else "messages",
         "max_length": 2048,
         "shape": {key: config[key] for key in ("model_type", "vocab_size", *SIZES, "head_dim", "tie_word_embeddings")},
+        "evaluate": {"batch_size": 8, "max_new_tokens": 8},
         "train": {**embedded["train"], "batch_size": 4, "rows_at_a_time": 2, "optimizer": "adamw"},
     }
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets/tiny.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
     change("preset: smollm2-135m", "preset: tiny")
-    change("max_new_tokens: 96", "max_new_tokens: 8")
     for folder in ("stages", "callwright"):
         Path(folder).symlink_to(ROOT / folder)
     Path("data/validated").mkdir(parents=True)
@@ -147,6 +148,8 @@ def test_each_may_be_trained_on_the_documents_texts(project: Path, text: str) ->
     formatting.main()
     for split, rows in some().items():
         native = list(read_lines(Path(f"data/formatted/native/{split}.jsonl")))
+        begin = family(read_preset("tiny").family).begin
+        assert all(row["text"].startswith(begin) for row in native)
         assert {row["id"].partition("#")[0] for row in native} == {row.id for row in rows}
         assert all(any(label != -100 for label in row["labels"]) for row in native)
 

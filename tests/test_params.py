@@ -41,6 +41,12 @@ def sentences(path: Path) -> tuple[str, ...]:
     return fault.value.sentences
 
 
+def test_a_file_that_nests_without_end_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: " + "[" * 100_000, encoding="utf-8")
+    assert sentences(path) == (f"{path}: not YAML: it nests too deep; write it flat",)
+
+
 def test_the_projects_own_params_are_whole_and_of_their_types() -> None:
     params = read_params(ROOT / "params.yaml")
     assert isinstance(params, Params)

@@ -147,10 +147,11 @@ def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(
     run(params(), Path("unbroken"))
     calls = iter(range(100))
     monkeypatch.setattr(train._Stop, "__call__", lambda _: next(calls) == 4)  # asked to stop during step 5
-    assert run(params(), Path("broken")) is None
+    with pytest.raises(_entry.Interrupted):
+        run(params(), Path("broken"))
     assert len(curve(Path("broken"))) == 5
     monkeypatch.setattr(train._Stop, "__call__", lambda _: False)
-    assert run(params(), Path("broken")) is not None
+    run(params(), Path("broken"))
     assert curve(Path("broken")) == pytest.approx(curve(Path("unbroken")), abs=1e-4)
 
 
@@ -550,6 +551,22 @@ def test_an_interrupt_ends_with_75(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_rows_is_a_sentence(project: Path) -> None:
     (train.NATIVE / "train.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(Fault, match=r"train\.jsonl has no rows; raise generate\.rows"):
+        run(params(), Path("work"))
+
+
+def test_a_nan_in_a_training_ends_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the trainer, which by default logs a NaN as 0."""
+    load = _qlora.load
+
+    def with_a_nan(*given: Any) -> Any:
+        model = load(*given)
+        for name, weight in model.named_parameters():
+            if "layers.1" in name and "lora_B" in name:
+                torch.nn.init.constant_(weight, float("nan"))
+        return model
+
+    monkeypatch.setattr(_qlora, "load", with_a_nan)
+    with pytest.raises(Fault, match=r"the loss is nan at step 1; lower train\.learning_rate"):
         run(params(), Path("work"))
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,7 +164,19 @@ def test_a_training_killed_at_a_step_and_in_a_save_ends_as_an_unbroken_one(
     said = to_the_end(folder)
     assert steps_gone_on_after(said) == 8, "the save of step 12 was cut off"
     assert curve(folder) == pytest.approx(unbroken, abs=1e-4)
-    assert not list(folder.glob("checkpoints/*/"))
+
+
+def test_outs_that_are_lost_before_dvc_has_recorded_them_are_there_again_at_once(
+    tmp_path: Path, base: Path, unbroken: list[float]
+) -> None:
+    folder = project(tmp_path / "project", base)
+    to_the_end(folder)
+    adapter = (folder / "models/adapter/adapter_model.safetensors").read_bytes()
+    for out in ("models/adapter", "reports/train"):
+        shutil.rmtree(folder / out)
+    assert steps_gone_on_after(to_the_end(folder)) == STEPS
+    assert curve(folder) == pytest.approx(unbroken, abs=1e-4)
+    assert (folder / "models/adapter/adapter_model.safetensors").read_bytes() == adapter
 
 
 def test_a_training_asked_to_end_saves_ends_with_75_and_goes_on(
@@ -261,6 +274,13 @@ def test_one_that_is_no_longer_what_was_written_is_told_and_the_one_before_it_ta
     assert last.exists(), "a person may want to look"
 
 
+def test_broken_ones_of_later_steps_do_not_crowd_out_a_new_one(tmp_path: Path) -> None:
+    for step in (180, 240):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    new = write_checkpoint(tmp_path, 60)
+    assert _checkpoints.newest(tmp_path) == new
+
+
 def test_one_that_raises_while_it_is_written_is_none(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"), _checkpoints.writing(tmp_path, 4, keep=2):
         raise OSError("full")
@@ -339,3 +359,20 @@ def test_the_launcher_gets_the_processes_or_the_file_that_params_name(tmp_path: 
     assert not any(word.startswith("--num_processes") for word in words)
     with pytest.raises(Fault, match=r"train\.launch is 'nowhere\.yaml', and no such file is there"):
         _launch.command(knobs(launch="nowhere.yaml"))
+
+
+def test_what_a_file_for_the_launcher_says_of_the_training_is_read() -> None:
+    alone, several, fsdp = (
+        knobs(launch=path and str(ROOT / f"presets/accelerate/{path}.yaml")) for path in (None, "several-nodes", "fsdp")
+    )
+    assert [_launch.trainers(each) for each in (alone, several, fsdp)] == [1, 8, 4]
+    assert [_launch.spreads_the_model(each) for each in (alone, several, fsdp)] == [False, False, True]
+    assert all(_launch.is_first_machine(each) for each in (alone, several, fsdp))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "presets/accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_knows_every_entry_of_the_files_that_are_there(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    found = load_config_from_file(str(path))
+    assert found.num_processes == _launch.trainers(knobs(launch=str(path)))

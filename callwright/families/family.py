@@ -37,6 +37,8 @@ class Family(ABC):
     name: ClassVar[str]
     stops: ClassVar[tuple[str, ...]]
     """The first ends a turn in training, any of them an answer."""
+    begin: ClassVar[str] = ""
+    """What a text begins with."""
     controls: ClassVar[tuple[str, ...]]
     """Strings that the tokenizer takes for control tokens, wherever they stand: no text of a row may hold one."""
     frames: ClassVar[tuple[str, ...]] = ()
@@ -60,6 +62,13 @@ class Family(ABC):
         for i, turn in enumerate(turns):
             self._check(turn["content"], f"{row_id}: messages[{i}]")
         return self._joined(row_id, [self._plain(turn["role"], turn["content"]) for turn in turns], (), 1)
+
+    def alpaca(self, row: Row) -> Row:
+        """A row of Alpaca text as this family's tokenizer takes it: behind its first token, without control tokens."""
+        asked, answer = row.pieces
+        self._check(asked.text, f"{row.id}: its prompt")
+        self._check(answer.text.removesuffix(self.stops[0]), f"{row.id}: its answer")
+        return Row(row.id, (Piece(self.begin + asked.text, False), answer))
 
     def read(self, text: str) -> Answer:
         """What a model wrote after the prompt, up to its stop token. Nothing is executed, mended or guessed."""

@@ -28,6 +28,7 @@ def header(role: str) -> str:
 class Llama3(Family):
     name = "llama3"
     stops = ("<|eot_id|>", "<|end_of_text|>")
+    begin = "<|begin_of_text|>"
     controls = (
         *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         *(f"<|reserved_special_token_{i}|>" for i in range(251)),

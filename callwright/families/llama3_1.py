@@ -36,6 +36,7 @@ _ALSO = {"type": "function"}
 class Llama31(Family):
     name = "llama3.1"
     stops = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
+    begin = "<|begin_of_text|>"
     controls = (
         *("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
         *("<|eom_id|>", "<|python_tag|>", "<|finetune_right_pad_id|>", "<|step_id|>", "<|image|>"),

@@ -29,6 +29,7 @@ _LETTERS = string.digits + string.ascii_letters
 class Mistral(Family):
     name = "mistral"
     stops = ("</s>",)
+    begin = "<s>"
     controls = (
         *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", _CALLS, "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
         *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[IMG]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"),
