@@ -112,6 +112,14 @@ class LabelledTrainer(SFTTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """PEFT makes what it loads float32, whatever it was when it was saved."""
+        kept = {name: weight.dtype for name, weight in self.model.named_parameters() if weight.requires_grad}
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, weight in self.model.named_parameters():
+            if name in kept:
+                weight.data = weight.data.to(kept[name])
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         work, step, first = Path(str(self.args.output_dir)), self.state.global_step, self.is_world_process_zero()
         with _checkpoints.writing(work, step, KEPT) if first else contextlib.nullcontext():

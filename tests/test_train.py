@@ -141,9 +141,11 @@ def test_what_is_served_is_what_was_trained(project: Path, quantization: Quantiz
         assert torch.allclose(served(ids).logits, model.eval()(ids).logits, atol=1e-4)
 
 
+@pytest.mark.parametrize("number", [torch.float32, torch.bfloat16])
 def test_an_interrupted_training_goes_on_to_the_curve_of_an_unbroken_one(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, number: torch.dtype
 ) -> None:
+    monkeypatch.setattr(_model, "number_format", lambda: number)
     run(params(), Path("unbroken"))
     calls = iter(range(100))
     monkeypatch.setattr(train._Stop, "__call__", lambda _: next(calls) == 4)  # asked to stop during step 5
