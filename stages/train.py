@@ -38,7 +38,7 @@ NATIVE, BASE = Path("data/formatted/native"), Path("models/base")
 ADAPTER, REPORT, WORK = Path("models/adapter"), Path("reports/train"), Path("checkpoints")
 CODE = (
     *("stages/train.py", "stages/_qlora.py", "stages/_loss.py", "stages/_order.py", "stages/_fused.py"),
-    *("stages/_tree.py", "stages/_soap.py", "stages/_model.py"),
+    *("stages/_trainer.py", "stages/_tree.py", "stages/_soap.py", "stages/_model.py"),
 )
 KEPT = 3
 """Trainings whose last checkpoints stay: done, or interrupted and not gone on with."""
@@ -223,6 +223,8 @@ def main() -> None:
         _as_one_of_many(Path(os.environ[_launch.WORK]))
         return
     params = here()
+    which = "GPU" if _lock.gpus() else "CPU"
+    print(f"train: where params.yaml says preset, the numbers for a {which} (train.profile: {params.train.profile})")
     _fits.refuse_what_cannot_fit(params.train, BASE, NATIVE / "train.jsonl", bool(_lock.gpus()))
     gpus = _lock.gpus()
     if gpus and params.train.launch is None and len(gpus) < params.train.processes:

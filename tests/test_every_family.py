@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,6 +91,41 @@ def test_from_the_hub_to_the_scores(project: Path) -> None:
     asked = len(some()[Split.TEST])
     assert metrics["tuned"]["overall"]["n"] == metrics["base"]["overall"]["n"] == asked
     assert metrics["set_aside"] == 0
+
+
+ALL = """
+from stages import _entry, base, evaluate, train
+from stages import format as formatting
+def main():
+    for stage in (base, formatting, train, evaluate):
+        stage.main()
+_entry.run(main)
+"""
+
+
+@pytest.mark.parametrize("project", ["qwen2.5"], indirect=True)
+def test_a_base_on_the_hub_is_trained_and_asked_at_its_pinned_revision(project: Path) -> None:
+    """From a cache as the hub's client keeps it, offline: what is at `main` is another model."""
+    revision, cache = "a" * 40, project / "cache/models--org--tiny"
+    shutil.copytree("hub", cache / f"snapshots/{revision}")
+    (cache / f"snapshots/{'b' * 40}").mkdir()
+    (cache / f"snapshots/{'b' * 40}/config.json").write_text("{}", encoding="utf-8")
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("b" * 40, encoding="utf-8")
+    shutil.rmtree("hub")
+    preset = yaml.safe_load(Path("presets/tiny.yaml").read_text(encoding="utf-8"))
+    preset["source"] = {"hub": "org/tiny", "revision": revision}
+    Path("presets/tiny.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_CACHE": str(project / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", ALL], env=env, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not list(Path("models/base").glob("*.safetensors")), "its weights stay on the hub"
+    assert (
+        json.loads(Path("models/adapter/callwright.json").read_text(encoding="utf-8"))["base"]["revision"] == revision
+    )
+    assert Path("reports/evaluate/metrics.json").is_file()
 
 
 @pytest.mark.parametrize("project", ["llama3.1"], indirect=True)

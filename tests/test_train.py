@@ -22,7 +22,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from callwright.faults import Fault
 from callwright.outs import REFUSALS, refusal, write_lines
 from callwright.params import Optimizer, Params, Quantization, check_params
-from stages import _entry, _fits, _fused, _loss, _model, _order, _qlora, _tree, train
+from stages import _entry, _fits, _fused, _loss, _model, _order, _qlora, _trainer, _tree, train
 from stages._tracking import Mirror
 from tests.rows import params_value
 from tests.tiny import ROOT, make_base
@@ -411,7 +411,7 @@ def test_every_row_is_trained_on_once_an_epoch_in_batches_that_begin_alike() -> 
 
 
 def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
-    told = _qlora.Steps(lambda step, measured: None, lambda: False)
+    told = _trainer.Steps(lambda step, measured: None, lambda: False)
     state: Any = SimpleNamespace(global_step=7)
     with pytest.raises(Fault, match=r"loss is nan at step 7; lower train.learning_rate"):
         told.on_log(cast(Any, None), state, cast(Any, None), logs={"loss": float("nan"), "learning_rate": 1.0})
@@ -430,17 +430,17 @@ def test_a_loss_that_is_no_number_stops_with_the_way_out(project: Path) -> None:
 )
 def test_a_loss_that_explodes_ends_the_training_with_the_way_out(losses: list[float], told: str | None) -> None:
     if told is None:
-        _qlora.refuse_divergence(losses, len(losses))
+        _trainer.refuse_divergence(losses, len(losses))
         return
     with pytest.raises(Fault) as fault:
-        _qlora.refuse_divergence(losses, len(losses))
+        _trainer.refuse_divergence(losses, len(losses))
     assert str(fault.value).startswith(told)
     assert "lower train.learning_rate in params.yaml" in str(fault.value)
 
 
 def test_an_exploding_loss_is_seen_across_an_interruption(project: Path) -> None:
     """What the checkpoint holds of the curve counts too."""
-    told = _qlora.Steps(lambda step, measured: None, lambda: False)
+    told = _trainer.Steps(lambda step, measured: None, lambda: False)
     state: Any = SimpleNamespace(global_step=20, log_history=[{"loss": 1.0, "step": i} for i in range(1, 16)])
     told.on_train_begin(cast(Any, None), state, cast(Any, None))
     logs = {"loss": 5.0, "learning_rate": 1.0}
