@@ -179,17 +179,19 @@ def test_a_base_without_a_tool_format_is_not_trained_natively(project: Path) -> 
 
 
 @pytest.mark.parametrize("project", list(FAMILIES), indirect=True)
-@pytest.mark.parametrize("text", ["messages", "alpaca"])
-def test_each_may_be_trained_on_the_documents_texts(project: Path, text: str) -> None:
+def test_each_may_be_trained_on_the_documents_texts(project: Path) -> None:
     base.main()
-    change("train_as: preset", f"train_as: {text}")
-    formatting.main()
-    for split, rows in some().items():
-        native = list(read_lines(Path(f"data/formatted/native/{split}.jsonl")))
-        begin = family(read_preset("tiny").family).begin
-        assert all(row["text"].startswith(begin) for row in native)
-        assert {row["id"].partition("#")[0] for row in native} == {row.id for row in rows}
-        assert all(any(label != -100 for label in row["labels"]) for row in native)
+    before = "preset"
+    for text in ("messages", "alpaca"):
+        change(f"train_as: {before}", f"train_as: {text}")
+        before = text
+        formatting.main()
+        for split, rows in some().items():
+            native = list(read_lines(Path(f"data/formatted/native/{split}.jsonl")))
+            begin = family(read_preset("tiny").family).begin
+            assert all(row["text"].startswith(begin) for row in native)
+            assert {row["id"].partition("#")[0] for row in native} == {row.id for row in rows}
+            assert all(any(label != -100 for label in row["labels"]) for row in native)
 
 
 @pytest.mark.parametrize("project", ["qwen2.5"], indirect=True)

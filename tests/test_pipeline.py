@@ -135,9 +135,12 @@ def test_every_stage_runs_once(first: str) -> None:
     assert [line.split()[1] for line in first.splitlines() if line.startswith("✓")] == STAGES
 
 
-def test_nothing_half_written_and_no_checkpoint_is_left(clone: Clone, first: str) -> None:
+def test_nothing_half_written_is_left_and_of_checkpoints_those_of_the_training_that_is_done(
+    clone: Clone, first: str
+) -> None:
     assert not [path for path in clone.folder.rglob(".writing-*") if ".venv" not in path.parts]
-    assert not [path for path in (clone.folder / "checkpoints").iterdir() if path.is_dir()]
+    [work] = [path for path in (clone.folder / "checkpoints").iterdir() if path.is_dir()]
+    assert {path.name.partition("-")[0] for path in work.iterdir()} == {"checkpoint", "history.jsonl"}
 
 
 def test_git_sees_dvc_lock_and_nothing_else(clone: Clone, first: str) -> None:
