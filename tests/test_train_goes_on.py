@@ -212,7 +212,7 @@ def test_two_processes_have_the_curve_of_one_are_asked_to_end_together_and_go_on
 
 
 def test_killing_the_one_that_launched_them_ends_them_all(tmp_path: Path, base: Path) -> None:
-    folder = project(tmp_path / "project", base, processes=2)
+    folder = project(tmp_path / "project", base, processes=2, epochs=400)  # it would take minutes
     with trainer(folder) as child:
         at_step(folder, 2, child)
         family = psutil.Process(child.pid).children(recursive=True)
