@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.turns import NotMeasured
+from benchmarks.venvs import installed
 from callwright.filling import drawn, put
 from callwright.pack_shape import PLACEHOLDER
 from callwright.packs import Pack, PackTool
@@ -44,10 +44,10 @@ def measure(packs: Sequence[Pack], params: Generate, bench: Path) -> Iterator[st
         tools = tools_for_samplers(packs)
         (folder / "tools.json").write_text(json.dumps(tools), encoding="utf-8")
         try:
-            python = installed(bench / "data-designer")
+            python = installed(bench / "data-designer", [PACKAGE], "800 MB")
             with peer(python, folder) as their:
                 rates = _in_turns(packs, params, folder, their)
-        except NotInstalled as why:
+        except NotMeasured as why:
             rates = _in_turns(packs, params, folder, None)
             yield f"request and call       {rates['like']:,.0f} rows/s; Data Designer not measured: {why}"
             return
@@ -59,10 +59,6 @@ def measure(packs: Sequence[Pack], params: Generate, bench: Path) -> Iterator[st
     )
     if fitting < calls:
         yield f"                       of its {calls} calls {calls - fitting} break their schemas"
-
-
-class NotInstalled(Exception):
-    """Why their package cannot be run here."""
 
 
 class Peer:
@@ -77,7 +73,7 @@ class Peer:
             return line
         self.process.wait()
         last = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise NotInstalled(f"it ended with {self.process.returncode}: {' '.join(last)[:200]}")
+        raise NotMeasured(f"it ended with {self.process.returncode}: {' '.join(last)[:200]}")
 
     def rate(self, rows: int) -> float:
         assert self.process.stdin  # noqa: S101 - it was asked for
@@ -107,28 +103,6 @@ def peer(python: Path, folder: Path) -> Iterator[Peer]:
             process.wait(timeout=60)
         finally:
             process.kill()
-
-
-def installed(venv: Path) -> Path:
-    """The Python of a venv with their package, made where it is not there yet."""
-    python, done = venv / "bin" / "python", venv / "installed.txt"
-    if done.exists() and done.read_text(encoding="utf-8") == PACKAGE and python.exists():
-        return python
-    print(f"making {venv} with {PACKAGE}: 800 MB, about two minutes", file=sys.stderr, flush=True)
-    shutil.rmtree(venv, ignore_errors=True)  # what was cut short
-    for command in (
-        [sys.executable, "-m", "venv", str(venv)],
-        [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", PACKAGE],
-    ):
-        try:
-            made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NotInstalled(f"{PACKAGE} could not be installed ({str(error)[:200]})") from None
-        if made.returncode:
-            last = (made.stderr or made.stdout).strip().splitlines()[-1:]
-            raise NotInstalled(f"{PACKAGE} could not be installed ({' '.join(last)[:200]})")
-    done.write_text(PACKAGE, encoding="utf-8")
-    return python
 
 
 def tools_for_samplers(packs: Sequence[Pack]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import data, samplers, schemas
+from benchmarks.turns import NotMeasured
 from callwright.faults import Fault
 from callwright.packs import Pack, read_packs
 from callwright.params import Generate, check_params
@@ -91,7 +92,7 @@ def test_without_their_package_the_line_says_why_and_ours_is_measured(
 
 def test_a_peer_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
     with (
-        pytest.raises(samplers.NotInstalled, match=r"it ended with 1: FileNotFoundError: .*tools\.json"),
+        pytest.raises(NotMeasured, match=r"it ended with 1: FileNotFoundError: .*tools\.json"),
         samplers.peer(Path(sys.executable), tmp_path),
     ):
         pass
