@@ -1,6 +1,6 @@
 """Several trainers for one training: accelerate's launcher, its end, and what it leaves.
 
-    launch(params.train, work, key)     # returns when all have ended; `Interrupted`, or a `Fault` with what they said
+    launch(params.train, work, key)     # returns when all have ended, also where they were asked to; else a `Fault`
 
 Each trainer is `python -m stages.train` with CALLWRIGHT_WORK set, which has it leave adapter and summary in that
 folder. They share the rows of a step: the effective batch and the loss curve are those of one process. Killing any of

@@ -222,11 +222,10 @@ def main() -> None:
     if _launch.is_one_of_many():
         _as_one_of_many(Path(os.environ[_launch.WORK]))
         return
-    params = here()
-    which = "GPU" if _lock.gpus() else "CPU"
+    params, gpus = here(), _lock.gpus()
+    which = "GPU" if gpus else "CPU"
     print(f"train: where params.yaml says preset, the numbers for a {which} (train.profile: {params.train.profile})")
-    _fits.refuse_what_cannot_fit(params.train, BASE, NATIVE / "train.jsonl", bool(_lock.gpus()))
-    gpus = _lock.gpus()
+    _fits.refuse_what_cannot_fit(params.train, BASE, NATIVE / "train.jsonl", bool(gpus))
     if gpus and params.train.launch is None and len(gpus) < params.train.processes:
         raise Fault(
             f"params.yaml: train.processes is {params.train.processes}, and there are {len(gpus)} GPUs; lower it"
