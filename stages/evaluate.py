@@ -19,7 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callwright import scoring
+from callwright import metrics as scores
+from callwright import score
 from callwright.answers import Answer, Called, Outcome, read_answer
 from callwright.answers import to_json as answer_json
 from callwright.families import family
@@ -56,7 +57,7 @@ def judge(
             lost = f"{model} gave no answer for {example.id}; a lost answer is not a wrong one, so nothing is scored"
             raise Fault(f"{lost}. Run evaluate again")
         answer = read(texts[example.id])
-        found = scoring.verdict(example, answer)
+        found = score.verdict(example, answer)
         rows.append(
             {
                 "model": model,
@@ -65,8 +66,8 @@ def judge(
                 "category": str(example.category),
                 "seen": seen[example.id],
                 "request": example.request,
-                "expected": said(scoring.gold(example)),
-                "expected_outcome": str(scoring.expected_outcome(example)),
+                "expected": said(score.gold(example)),
+                "expected_outcome": str(score.expected_outcome(example)),
                 "raw": texts[example.id],
                 "parsed": answer_json(answer),
                 "outcome": str(found.outcome),
@@ -78,10 +79,10 @@ def judge(
     return rows
 
 
-def judged(rows: Iterable[Row]) -> list[scoring.Judged]:
+def judged(rows: Iterable[Row]) -> list[scores.Judged]:
     """Rows of answers.jsonl as the metrics count them."""
     return [
-        scoring.Judged(
+        scores.Judged(
             id=row["id"],
             category=Category(row["category"]),
             language=Language(row["language"]),
@@ -98,8 +99,8 @@ def judged(rows: Iterable[Row]) -> list[scoring.Judged]:
 def metrics(answers: Sequence[Row]) -> dict[str, Any]:
     """metrics.json, less the hash of the test set, from the rows of answers.jsonl."""
     base, tuned = (judged(row for row in answers if row["model"] == name) for name in ("base", "tuned"))
-    comparison = scoring.comparison(base, tuned)
-    return {"base": scoring.metrics(base), "tuned": scoring.metrics(tuned), "comparison": comparison}
+    comparison = scores.comparison(base, tuned)
+    return {"base": scores.metrics(base), "tuned": scores.metrics(tuned), "comparison": comparison}
 
 
 def seen_rows(test: Sequence[Example], train: Iterable[Example]) -> dict[str, bool]:
@@ -196,7 +197,7 @@ def answer_adapter(folder: Path) -> dict[str, Any]:
     test, seen, asked = _exam()
     model = _model.load_with_adapter(BASE, folder, _model.number_format())
     texts = answer(model, asked, read_params().evaluate, "champion")
-    return scoring.metrics(judged(judge("champion", test, texts, seen, reader())))
+    return scores.metrics(judged(judge("champion", test, texts, seen, reader())))
 
 
 def test_hash() -> str:

@@ -15,7 +15,7 @@ from callwright.faults import Fault
 from callwright.formats import said
 from callwright.outs import read_lines, write_lines
 from callwright.records import Calls, Category, Example, Language, Reply, Split, User
-from callwright.scoring import gold
+from callwright.score import gold
 from stages import _plots, evaluate
 from tests.rows import QUERY, conversation, generated, loop
 

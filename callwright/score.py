@@ -1,7 +1,6 @@
-"""Is this answer right? Verdicts, and the metrics that are made of them.
+"""Is this answer right?
 
     verdict(example, read_answer(text))   ->  Verdict(correct=False, reason="unknown_param", detail="…")
-    metrics(rows)                         ->  the tuned or base part of reports/evaluate/metrics.json
 
 A wrong answer is a verdict with its first reason. An unparsable answer is never right. A lost answer (a row without
 one) is no verdict: stages/evaluate.py raises.
@@ -9,14 +8,11 @@ one) is no verdict: stages/evaluate.py raises.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from callwright.answers import Answer, Called, Outcome, Said, Unparsed, is_question, outcome
-from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, Tool
+from callwright.records import Call, Calls, Category, Example, Reply, Result, Tool
 from callwright.replies import asks_for, facts, invented, untold
 from callwright.schemas import of_parameter, schema_fault
 from callwright.values import same_call, same_value
@@ -37,6 +33,13 @@ def gold(example: Example) -> Calls | Reply:
     if isinstance(last, Calls | Reply):
         return last
     raise ValueError(f"{example.id}: the last turn is {type(last).__name__}, not the assistant's")
+
+
+def expected_outcome(example: Example) -> Outcome:
+    turn = gold(example)
+    if isinstance(turn, Calls):
+        return Outcome.CALL
+    return Outcome.ASK if is_question(turn.content) else Outcome.ANSWER
 
 
 def verdict(example: Example, answer: Answer) -> Verdict:
@@ -102,101 +105,3 @@ def _difference(call: Call, left: Sequence[Call], tool: Tool) -> tuple[str, str]
         if not same_value(call.params[name], value, name, of_parameter(tool, name)):
             return "wrong_value", f"{call.tool}: {name} is {call.params[name]!r}; expected {value!r}"
     raise AssertionError("two calls differ in nothing")
-
-
-# Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One row's verdict, with what it is counted by."""
-
-    id: str
-    category: Category
-    language: Language
-    seen: bool
-    correct: bool
-    outcome: Outcome
-    expected: Outcome
-    reason: str | None
-
-
-def expected_outcome(example: Example) -> Outcome:
-    turn = gold(example)
-    if isinstance(turn, Calls):
-        return Outcome.CALL
-    return Outcome.ASK if is_question(turn.content) else Outcome.ANSWER
-
-
-def metrics(rows: Sequence[Judged]) -> dict[str, Any]:
-    """One model's part of metrics.json."""
-    seen = [row for row in rows if row.seen]
-    unseen = [row for row in rows if not row.seen]
-    return {
-        "overall": accuracy(rows),
-        "by_category": _by(rows, lambda row: row.category),
-        "by_language": _by(rows, lambda row: row.language),
-        "by_tools": {
-            name: {
-                **accuracy(part),
-                "by_language": _by(part, lambda row: row.language),
-                "by_category": _by(part, lambda row: row.category),
-            }
-            for name, part in (("seen", seen), ("unseen", unseen))
-        },
-        "decision": {
-            str(expected): {str(got): sum(r.expected is expected and r.outcome is got for r in rows) for got in Outcome}
-            for expected in (Outcome.CALL, Outcome.ASK, Outcome.ANSWER)
-        },
-        "errors": dict(
-            sorted(Counter(row.reason for row in rows if row.reason).items(), key=lambda kv: (-kv[1], kv[0]))
-        ),
-    }
-
-
-def comparison(base: Sequence[Judged], tuned: Sequence[Judged]) -> dict[str, Any]:
-    """Tuned against base on the same rows: McNemar's exact test, and the categories that got worse."""
-    before = {row.id: row for row in base}
-    if before.keys() != {row.id for row in tuned}:
-        raise ValueError("base and tuned answered different rows; evaluate both again")
-    wins = sum(row.correct and not before[row.id].correct for row in tuned)
-    losses = sum(before[row.id].correct and not row.correct for row in tuned)
-    worse = []
-    for category in sorted({row.category for row in tuned}):
-        rows = [row for row in tuned if row.category is category]
-        if sum(row.correct for row in rows) < sum(before[row.id].correct for row in rows):
-            worse.append(str(category))
-    return {"wins": wins, "losses": losses, "p_value": mcnemar(wins, losses), "regressions": worse}
-
-
-def accuracy(rows: Sequence[Judged]) -> dict[str, Any]:
-    """`n`, `correct`, `accuracy` and Wilson's 95% interval; accuracy and interval are null without rows."""
-    n, correct = len(rows), sum(row.correct for row in rows)
-    if not n:
-        return {"n": 0, "correct": 0, "accuracy": None, "ci95": None}
-    return {"n": n, "correct": correct, "accuracy": round(correct / n, 6), "ci95": wilson(correct, n)}
-
-
-def wilson(correct: int, n: int) -> list[float]:
-    """The 95% score interval of a share (E. B. Wilson, JASA 22, 1927)."""
-    z = 1.959963984540054
-    share = correct / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return [round(max(0.0, middle - half), 6), round(min(1.0, middle + half), 6)]
-
-
-def mcnemar(wins: int, losses: int) -> float:
-    """Two-sided exact p-value of McNemar's test: a fair coin over the rows on which two models differ."""
-    n, ways, tail = wins + losses, 1, 0  # ways is n over k, in whole numbers: 2**n is beyond a float
-    for k in range(min(wins, losses) + 1):
-        tail += ways
-        ways = ways * (n - k) // (k + 1)
-    return float(min(1.0, 2 * tail / 2**n))
-
-
-def _by(rows: Iterable[Judged], key: Callable[[Judged], str]) -> Mapping[str, Any]:
-    groups: dict[str, list[Judged]] = {}
-    for row in rows:
-        groups.setdefault(str(key(row)), []).append(row)
-    return {name: accuracy(groups[name]) for name in sorted(groups)}

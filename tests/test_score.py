@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callwright.answers import Called, Outcome, Unparsed, read_answer, write_calls
+from callwright.metrics import Judged, accuracy, comparison, mcnemar, metrics, wilson
 from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, Tool, User
-from callwright.scoring import Judged, accuracy, comparison, expected_outcome, gold, mcnemar, metrics, verdict, wilson
+from callwright.score import expected_outcome, gold, verdict
 from tests.rows import REQUEST, calling, conversation, document_row, generated, loop
 
 A, B = Call("query_database", {"query_str": "budget"}), Call("book_room", {"room": "A301", "people": 14})
