@@ -53,6 +53,23 @@ class Long(StrEnum):
     CUT = "cut"
 
 
+class Engine(StrEnum):
+    """What makes the answers of an evaluation."""
+
+    TRANSFORMERS = "transformers"
+    VLLM = "vllm"
+
+
+class Change(StrEnum):
+    """In what a row of the exam is changed, to see whether its answer still comes (callwright/robustness.py)."""
+
+    DISTRACTORS_3 = "distractors_3"
+    DISTRACTORS_10 = "distractors_10"
+    RENAMED = "renamed"
+    SCRAMBLED_DESCRIPTIONS = "scrambled_descriptions"
+    TYPOS = "typos"
+
+
 class Inexpressible(StrEnum):
     """What becomes of a row whose turn holds more calls than the family can write in one."""
 
@@ -212,9 +229,31 @@ class Train(Section):
         return self
 
 
+class Robustness(Section):
+    rows: Annotated[int, Field(ge=0)]
+    changes: list[Annotated[Change, BeforeValidator(lambda v: _enum(Change, v))]]
+
+
+class Executed(Section):
+    rows: Annotated[int, Field(ge=0)]
+    trials: Annotated[int, Field(ge=1, le=16)]
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    seed: int
+
+
 class Evaluate(Section):
     batch_size: Count
     max_new_tokens: Count
+    engine: Annotated[Engine, BeforeValidator(lambda v: _enum(Engine, v))]
+    robustness: Robustness
+    constrained: bool
+    executed: Executed
+
+    @model_validator(mode="after")
+    def _engine_can(self) -> Self:
+        if self.engine is Engine.VLLM and self.constrained:
+            raise ValueError("constrained is true and engine is vllm; only the engine transformers decodes constrained")
+        return self
 
 
 class Floors(Section):
@@ -224,6 +263,8 @@ class Floors(Section):
 
 class Register(Section):
     significance: Annotated[float, Field(gt=0, le=1)]
+    margin: Annotated[float, Field(ge=0, lt=1)]
+    least_rows: Count
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")]
     floors: Floors
 

@@ -81,9 +81,13 @@ def reproduce(stage: str, desc: str, run_id: str) -> State[None]:
 
 
 def _leave(outcomes: list[Outcome]) -> None:
-    evaluated = any(outcome.stage == "evaluate" and outcome.state != "failed" for outcome in outcomes)
+    done = {outcome.stage for outcome in outcomes if outcome.state != "failed"}
     create_markdown_artifact(
-        results.markdown(outcomes, results.read_metrics() if evaluated else None),
+        results.markdown(
+            outcomes,
+            results.read_metrics() if "evaluate" in done else None,
+            results.read_decision() if "register" in done else None,
+        ),
         key="results",
         description="Callwright",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -288,3 +289,14 @@ def test_the_results_hold_base_beside_tuned() -> None:
     text = results.markdown([results.Outcome("train", "ran", 1.25)], {"base": scores(0.015), "tuned": scores(0.9)})
     assert "| train | ran | 1.2 |" in text
     assert "| zh-TW | 40 | 1.5% | 90.0% |" in text
+
+
+def test_the_results_tell_what_the_gate_decided_and_why(tmp_path: Path) -> None:
+    ran = [results.Outcome("register", "ran", 1.0)]
+    refused = {"decision": "refuse", "reason": "Refused: no better.", "reasons": ["tuned 10.0%, base 12.5%", "p = 0.3"]}
+    path = tmp_path / "decision.json"
+    path.write_text(json.dumps(refused), encoding="utf-8")
+    text = results.markdown(ran, None, results.read_decision(path))
+    assert "**refuse**: Refused: no better.\n\n- tuned 10.0%, base 12.5%\n- p = 0.3\n" in text
+    path.write_text("{", encoding="utf-8")
+    assert results.read_decision(path) is None
