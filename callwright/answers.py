@@ -13,6 +13,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -51,7 +52,7 @@ def read_answer(text: str) -> Answer:
     lines = [line.strip() for line in text.split("\n") if line.strip()]  # splitlines() cuts at U+2028, inside a string
     if not lines:
         return Unparsed(text, "the answer is empty")
-    if not any(line.startswith(("{", "[", "`")) or '"tool"' in line for line in lines):
+    if not any(line.startswith(("{", "[", "`")) or _NAMES_A_TOOL.search(line) for line in lines):
         return Said(text.strip())
     calls = []
     for number, line in enumerate(lines, start=1):
@@ -61,6 +62,47 @@ def read_answer(text: str) -> Answer:
             reason = str(error) if isinstance(error, BadRecord) else f"not one JSON call a line ({error})"
             return Unparsed(text, f"line {number}: {reason}")
     return Called(tuple(calls))
+
+
+_NAMES_A_TOOL = re.compile(r'"tool"\s*:|\{\s*"tool"')
+_MARKS = re.compile(
+    r"</?\|?(?:tool_?(?:calls?|use)|function_?calls?|python_tag|invoke)\b[^<>\n]{0,80}>"  # <tool_call>, <|python_tag|>
+    r"|<function=|\[/?TOOL_CALLS\]|<｜tool▁calls?|✿FUNCTION✿"
+)
+_TOOL_KEY = re.compile(r"""["'](?:tool|name|function)["']\s*:""")
+_PARAMS_KEY = re.compile(r"""["'](?:params|parameters|arguments|args)["']\s*:""")
+_CUT_OFF = re.compile(r"""\{\s*["'](?:tool|function)["']\s*:""")
+_STEPS = re.compile(
+    r"^(?:action|tool|function)\s*:.*\n+(?:action input|params|parameters|arguments)\s*:", re.IGNORECASE | re.MULTILINE
+)
+_PYTHON = re.compile(
+    r"""^\s*(?:[A-Za-z_][\w.]*\(\w+\s*=(?!=).*\)|[A-Za-z]\w*_\w*\((?:["'\[{].*)?\))\s*;?\s*$""", re.MULTILINE
+)
+"""A line of its own: a name, and in brackets a parameter with its value, or behind a_name a text or nothing."""
+
+
+def call_in_another_form(text: str, tools: Collection[str] = ()) -> str | None:
+    """Why a text is no prose but calls in a form that was not asked for; None where it is prose.
+
+    <tool_call>{"name": …}</tool_call>    [TOOL_CALLS] […]    get_weather(city="台北")    Action: … Action Input: …
+
+    Prose may name the `tools` that there are; with a value right behind it a name is a call.
+    """
+    if found := _MARKS.search(text):
+        return f"it holds {found[0]!r}, a mark of calls in another form"
+    if _CUT_OFF.search(text) or ((key := _TOOL_KEY.search(text)) and _PARAMS_KEY.search(text, key.end())):
+        return "it holds JSON of a call, and is not one JSON call a line"
+    if _STEPS.search(text):
+        return "it holds a call in steps, not as JSON"
+    if _PYTHON.search(text):
+        return "it holds a call as Python writes it, not as JSON"
+    for name in tools:
+        if name and name in text and re.search(_CALLED.format(name=re.escape(name)), text):
+            return f"it holds a call of {name} that is not written as JSON"
+    return None
+
+
+_CALLED = r"""(?<!\w){name}\((?:\w+\s*=(?!=)|["'\[{{\d])|["']name["']\s*:\s*["']{name}["']"""
 
 
 def outcome(answer: Answer) -> Outcome:

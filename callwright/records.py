@@ -10,8 +10,9 @@
        {"role": "assistant", "content": "預算為 300 萬。"}],
      "source": {"pack": "office", "generator": "grammar", "seed": 7}}
 
-`facts` (what the reply must hold) and `asks` (words of which the question must hold one) are there where the row
-marks them for scoring. Reading is strict: a record that breaks the shape cannot be built.
+`facts` (what the reply must hold), `asks` (words of which the question must hold one) and `also` (other sets of calls
+that are right) are there where the row marks them for scoring. Reading is strict: a record that breaks the shape cannot
+be built.
 """
 
 from __future__ import annotations
@@ -98,12 +99,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """An assistant turn that calls tools."""
+    """An assistant turn that calls tools. `also`: other sets of calls that are right in its place."""
 
     calls: tuple[Call, ...]
+    also: tuple[tuple[Call, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"role": "assistant", "calls": [call.to_json() for call in self.calls]}
+        marked = {"also": [[call.to_json() for call in calls] for calls in self.also]} if self.also else {}
+        return {"role": "assistant", "calls": [call.to_json() for call in self.calls], **marked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +224,10 @@ def read_call(value: Any, place: str = "call") -> Call:
     return Call(_text(call["tool"], f"{place}.tool"), _object(call["params"], f"{place}.params"))
 
 
+def _calls(value: Any, place: str) -> tuple[Call, ...]:
+    return tuple(read_call(call, f"{place}[{i}]") for i, call in enumerate(_list(value, place)))
+
+
 def _tool(value: Any, place: str) -> Tool:
     tool = _keys(value, place, {"name", "description", "parameters"}, set())
     return Tool(
@@ -233,9 +240,12 @@ def _tool(value: Any, place: str) -> Tool:
 def _message(value: Any, place: str) -> Message:
     role = _object(value, place).get("role")
     if role == "assistant" and "calls" in value:
-        turn = _keys(value, place, {"role", "calls"}, set())
-        calls = _list(turn["calls"], f"{place}.calls")
-        return Calls(tuple(read_call(call, f"{place}.calls[{i}]") for i, call in enumerate(calls)))
+        turn = _keys(value, place, {"role", "calls"}, {"also"})
+        also = _list(turn.get("also", []), f"{place}.also")
+        return Calls(
+            _calls(turn["calls"], f"{place}.calls"),
+            tuple(_calls(calls, f"{place}.also[{i}]") for i, calls in enumerate(also)),
+        )
     if role == "assistant":
         turn = _keys(value, place, {"role", "content"}, {"asks"})
         return Reply(_text(turn["content"], f"{place}.content"), _texts(turn.get("asks", []), f"{place}.asks"))

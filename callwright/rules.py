@@ -337,9 +337,12 @@ def calls(row: Example) -> Iterator[Failure]:
     """Tools that are offered, parameters that they have, values that their schemas allow."""
     tools = {tool.name: tool for tool in row.tools}
     for i, turn in enumerate(row.messages):
-        for j, call in enumerate(turn.calls if isinstance(turn, Calls) else ()):
-            if fault := schema_fault(call, tools.get(call.tool)):
-                yield Failure(fault[0], f"messages[{i}].calls[{j}]: {fault[1]}")
+        if not isinstance(turn, Calls):
+            continue
+        for name, turn_calls in (("calls", turn.calls), *((f"also[{k}]", also) for k, also in enumerate(turn.also))):
+            for j, call in enumerate(turn_calls):
+                if fault := schema_fault(call, tools.get(call.tool)):
+                    yield Failure(fault[0], f"messages[{i}].{name}[{j}]: {fault[1]}")
 
 
 def replies(row: Example) -> Iterator[Failure]:

@@ -246,10 +246,14 @@ def _en_phrases(words: str) -> Iterator[Fraction]:
         yield Fraction(total + part)
 
 
+_MOST_SCALES = 4
+"""Nobody says more; 萬萬萬… would make numbers of any length."""
+
+
 def _scaled(value: Fraction, scales: str, alone: bool = True) -> Iterator[Fraction]:
     """The value, and with each of its scales: 3 百萬 is 3, 300 and 3,000,000."""
     if alone:
         yield value
-    for scale in _SCALE.findall(scales):
+    for scale in _SCALE.findall(scales)[:_MOST_SCALES]:
         value *= _SCALES[scale]
         yield value

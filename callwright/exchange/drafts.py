@@ -152,6 +152,8 @@ def unmarked(turns: Iterable[Message]) -> list[Message]:
         if isinstance(turn, Result)
         else Reply(turn.content)
         if isinstance(turn, Reply)
+        else Calls(turn.calls)
+        if isinstance(turn, Calls)
         else turn
         for turn in turns
     ]
