@@ -17,7 +17,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -36,8 +36,11 @@ _AFFINITY = {
     "list": "TEXT",
     "object": "TEXT",
 }
-_LISTED = 5
+LISTED = 5
 """So many rows a `list` gives back at most."""
+
+_NOT_HELD = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+"""What SQLite says of a value that it cannot hold."""
 
 
 class Refused(ValueError):
@@ -64,13 +67,29 @@ class World:
         self.db.execute("ROLLBACK")
         self._idle.append(self.db)
 
-    def put(self, table: str, row: Mapping[str, Any]) -> int:
-        """Add a row; return its id."""
-        row_id, self.next_id = self.next_id, self.next_id + 1
+    def put(self, table: str, row: Mapping[str, Any], row_id: int | None = None) -> int:
+        """Add a row; return its id. `row_id` is for a row that has one already; no later row is given it again."""
+        row_id = self.next_id if row_id is None else row_id
+        self.next_id = max(self.next_id, row_id + 1)
         names = ", ".join(f'"{name}"' for name in ("id", *row))
         marks = ", ".join("?" for _ in range(len(row) + 1))
         self.db.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', (row_id, *map(_cell, row.values())))
         return row_id
+
+    def state(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of each table by their ids, as JSON could hold them; a row has its `id`."""
+        return {table: [self._row(table, row_id) for row_id in self._ids(table)] for table in self.pack.tables}
+
+    def fitting(self, call: Call) -> list[int]:
+        """The ids of the rows that a call is about, without running it; none where it would add one, or is refused."""
+        tool = self.pack.named.get(call.tool)
+        if tool is None or tool.action is None or tool.action.insert:
+            return []
+        try:
+            values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
+            return self._ids(tool.action.table, *self._where(tool.action, values))
+        except (Refused, *_NOT_HELD):
+            return []
 
     def run(self, call: Call) -> str:
         """Run a call in one transaction; its result as JSON. `Refused` where tool, schema or SQLite do not allow it."""
@@ -86,7 +105,7 @@ class World:
             values = {name: self._resolved(tool, name, value) for name, value in call.params.items()}
             with self._transaction(action.reads):
                 return json.dumps(self._act(action, values), ensure_ascii=False)
-        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+        except _NOT_HELD as error:
             raise Refused(f"{tool.name}: {error}") from error
 
     def _resolved(self, tool: PackTool, param: str, value: Any) -> Any:
@@ -117,9 +136,9 @@ class World:
         table = action.table
         if action.count:
             return {"count": self.db.execute(f'SELECT count(*) FROM "{table}"{where}', bound).fetchone()[0]}
-        found = [row[0] for row in self.db.execute(f'SELECT id FROM "{table}"{where} ORDER BY id', bound)]
+        found = self._ids(table, where, bound)
         if action.list:
-            rows = [self._told(action, row_id) for row_id in found[:_LISTED]]
+            rows = [self._row(table, row_id, action.columns) for row_id in found[:LISTED]]
             alone = len(action.columns) == 1
             return {"count": len(found), "items": [row[action.columns[0]] if alone else row for row in rows]}
         if not found:
@@ -130,16 +149,18 @@ class World:
         changes = {column: values[param] for column, param in action.set.items() if param in values}
         for column, value in changes.items():
             self.db.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE id = ?', (_cell(value), found[0]))
-        return self._told(action, found[0])
+        return self._row(table, found[0], action.columns)
 
-    def _told(self, action: Action, row_id: int) -> dict[str, Any]:
-        """The action's columns of one row."""
-        names = ", ".join(f'"{name}"' for name in action.columns)
-        row = self.db.execute(f'SELECT {names} FROM "{action.table}" WHERE id = ?', (row_id,)).fetchone()
-        kinds = self.pack.tables[action.table]
-        return {
-            name: _read_cell(kinds.get(name, "integer"), cell) for name, cell in zip(action.columns, row, strict=True)
-        }
+    def _ids(self, table: str, where: str = "", bound: Sequence[Any] = ()) -> list[int]:
+        return [row[0] for row in self.db.execute(f'SELECT id FROM "{table}"{where} ORDER BY id', bound)]
+
+    def _row(self, table: str, row_id: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
+        """Some columns of one row, or all with its id."""
+        kinds = self.pack.tables[table]
+        columns = ["id", *kinds] if columns is None else columns
+        names = ", ".join(f'"{name}"' for name in columns)
+        row = self.db.execute(f'SELECT {names} FROM "{table}" WHERE id = ?', (row_id,)).fetchone()
+        return {name: _read_cell(kinds.get(name, "integer"), cell) for name, cell in zip(columns, row, strict=True)}
 
     def _where(self, action: Action, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
         terms, bound = [], []
@@ -187,7 +208,10 @@ def _read_cell(kind: str, cell: Any) -> Any:
     if cell is None:
         return None
     if kind in ("list", "object"):
-        return json.loads(cell)
+        try:
+            return json.loads(cell)
+        except (TypeError, ValueError):  # a schema of a pack may let a text in
+            return cell
     return bool(cell) if kind == "boolean" else cell
 
 

@@ -1,6 +1,7 @@
-"""Values for the placeholders of a text: what people say, and what the call then holds.
+"""Values for the placeholders of a text: what people say, and what the call then holds; the rows that a call finds.
 
     drawn(pack, "duration", Language.EN, test=False, spoken=0.0, rng=rng)   ->  ("90 minutes", 90)
+    given_rows(pack, tool, {"query_str": "預算表"}, …)      ->  ("records", {"name": "預算表", "amount": "300 萬"})
 
 What is drawn comes from the generator that is passed in.
 """
@@ -8,13 +9,13 @@ What is drawn comes from the generator that is passed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, time
 from random import Random
 from typing import Any
 
-from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical, read
-from callwright.pack_shape import PLACEHOLDER, Pack, Slot
+from callwright.moments import AtTime, Day, Days, InMinutes, Moment, OnDay, Weekday, canonical, read, resolve
+from callwright.pack_shape import PLACEHOLDER, Given, Pack, PackTool, Slot
 from callwright.records import Language
 from callwright.saying import say_list, say_moment, say_number, say_scaled, spell_number
 
@@ -66,6 +67,34 @@ def shown(value: Any, language: Language, rng: Random) -> tuple[str, tuple[str, 
         value = int(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text, (text,)
+
+
+def given_rows(
+    pack: Pack,
+    tool: PackTool,
+    values: Mapping[str, Any],
+    draw: Callable[[str], Any],
+    count: Callable[[Given], int],
+    now: datetime,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that a call of these values finds: table and cells. `draw` gives a value of a slot."""
+    for given in tool.given:
+        for _ in range(count(given)):
+            row: dict[str, Any] = {}
+            for column, cell in given.row.items():
+                if cell.param is not None:
+                    if cell.param in values:
+                        row[column] = values[cell.param]
+                else:
+                    row[column] = draw(cell.slot) if cell.slot else cell.value
+            kinds = pack.tables[given.table]
+            yield given.table, {c: _resolved(v, now) if kinds[c] == "moment" else v for c, v in row.items()}
+
+
+def _resolved(value: Any, now: datetime) -> Any:
+    """A moment as a call would have left it in the world."""
+    moment = read(value) if isinstance(value, str) else None
+    return resolve(moment, now) if moment else value
 
 
 def _number(slot: Slot, value: float, language: Language, spoken: float, rng: Random) -> str:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from callwright.backend import World
 from callwright.faults import Fault
-from callwright.filling import drawn, put, shown
-from callwright.moments import read, resolve
+from callwright.filling import drawn, given_rows, put, shown
 from callwright.pack_chains import placed_in, taken_from
 from callwright.pack_shape import PLACEHOLDER, Chain, Failing, Given, Halves, Missing, Pack, PackTool
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
@@ -262,9 +261,14 @@ class Writer:
         return Call(one.tool.name, one.names(values))
 
     def _run(self, world: World, tool: PackTool, values: Mapping[str, Any]) -> str:
-        for given in tool.given:
-            for _ in range(self.rng.randint(given.rows.min, given.rows.max) if given.rows else 1):
-                world.put(given.table, self._given(given, values))
+        def draw(slot: str) -> Any:
+            return self._value(slot)[1]
+
+        def count(given: Given) -> int:
+            return self.rng.randint(given.rows.min, given.rows.max) if given.rows else 1
+
+        for table, row in given_rows(self.pack, tool, values, draw, count, NOW):
+            world.put(table, row)
         return world.run(Call(tool.name, values))
 
     def _told(self, tool: PackTool, result: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -281,17 +285,6 @@ class Writer:
             said[name], found = shown(result[name], self.language, self.rng)
             facts += found
         return put(reply, said), tuple(facts)
-
-    def _given(self, given: Given, values: Mapping[str, Any]) -> dict[str, Any]:
-        row: dict[str, Any] = {}
-        for column, cell in given.row.items():
-            if cell.param is not None:
-                if cell.param in values:
-                    row[column] = values[cell.param]
-            else:
-                row[column] = self._value(cell.slot)[1] if cell.slot else cell.value
-        kinds = self.pack.tables[given.table]
-        return {column: _resolved(value) if kinds[column] == "moment" else value for column, value in row.items()}
 
     # Texts and values
 
@@ -327,9 +320,3 @@ class Writer:
         """What is said, and what the call holds."""
         plan = self.plan
         return drawn(self.pack, slot_name, self.language, plan.test, plan.variation.spoken, self.rng)
-
-
-def _resolved(value: Any) -> Any:
-    """A moment as a call would have left it in the world."""
-    moment = read(value) if isinstance(value, str) else None
-    return resolve(moment, NOW) if moment else value

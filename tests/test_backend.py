@@ -177,6 +177,48 @@ def test_a_whole_number_written_with_a_point_is_a_whole_number(world: World) -> 
     assert rows(world, "copies")[-1] == (4,)
 
 
+def test_the_state_is_every_row_of_every_table_as_json_has_it(world: World) -> None:
+    run(world, "add_book", title="Ulysses", due_date="tomorrow", authors=["Joyce"])
+    assert [row["id"] for row in world.state()["books"]] == [1042, 1043, 1044]
+    assert world.state()["books"][2] == {
+        "id": 1044,
+        "title": "Ulysses",
+        "shelf": None,
+        "due_date": "2026-03-05",
+        "copies": None,
+        "price": None,
+        "authors": ["Joyce"],
+    }
+    with open_world() as other:
+        assert other.state() == {"books": []}
+
+
+def test_a_row_that_has_an_id_keeps_it_and_no_other_is_given_it(world: World) -> None:
+    assert world.put("books", {"title": "Walden"}, 7) == 7
+    assert world.put("books", {"title": "Moby-Dick"}, 2000) == 2000
+    assert run(world, "add_book", title="Ulysses", due_date="tomorrow") == {"id": 2001}
+    assert [row["id"] for row in world.state()["books"]] == [7, 1042, 1043, 2000, 2001]
+
+
+def test_the_rows_that_a_call_is_about_are_known_before_it_runs(world: World) -> None:
+    before = world.state()
+    assert world.fitting(Call("drop_book", {"title": "emma"})) == [1042]
+    assert world.fitting(Call("count_books", {"shelf": "A1"})) == [1042, 1043]
+    for none in (
+        Call("find_book", {"title": "Walden"}),
+        Call("add_book", {"title": "Emma", "due_date": "today"}),
+        Call("burn_book", {"title": "Emma"}),
+        Call("find_book", {"title": "\ud800"}),
+    ):
+        assert world.fitting(none) == []
+    assert world.state() == before
+
+
+def test_a_cell_that_is_no_json_is_told_as_it_is(world: World) -> None:
+    world.put("books", {"title": "Walden", "authors": "not a list"})
+    assert world.state()["books"][-1]["authors"] == "not a list"
+
+
 def test_two_worlds_share_nothing(world: World) -> None:
     with open_world() as other:
         assert run(other, "count_books", shelf="A1") == {"count": 0}
