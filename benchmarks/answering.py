@@ -27,13 +27,13 @@ def measure() -> Iterator[str]:
 
     from callwright.outs import read_lines
     from callwright.params import read_params
-    from stages import _decode, _model, evaluate
+    from stages import _decode, _local, _model
 
     knobs = read_params().evaluate
     most = knobs.max_new_tokens
     model = _model.load_with_adapter(BASE, ADAPTER, _model.number_format()).eval()
     stop = AutoTokenizer.from_pretrained(BASE).convert_tokens_to_ids(_model.about(BASE).stops[0])
-    prompts = sorted((each.tokens for each in evaluate.prompts(read_lines(ROWS)).values()), key=len)
+    prompts = sorted((each.tokens for each in _local.prompts(read_lines(ROWS)).values()), key=len)
 
     def ours(asked: Answers) -> Answers:
         return _decode.greedy(model, asked, {stop}, most, knobs.batch_size)

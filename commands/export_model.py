@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from callwright.faults import Fault
 from callwright.outs import read_lines, whole_folder
 from callwright.params import read_params
-from stages import _model, evaluate
+from stages import _exam, _local, _model
 
 if TYPE_CHECKING:
     from stages._export import Pair
@@ -44,15 +44,15 @@ def merged(
     said.setdefault("train_as", str(read_params().format.train_as))
     asked, most = _sample(sample)
     way = _export.Onto(onto)
-    model = _export.merge(evaluate.BASE, adapter, way)
+    model = _export.merge(_exam.BASE, adapter, way)
     with whole_folder(folder) as aside:
-        _export.write(model, evaluate.BASE, said, way, aside)
+        _export.write(model, _exam.BASE, said, way, aside)
         del model
         print(f"export: written; base: {_export.rounding(said, way)}", flush=True)
         told = "export: {} has answered"
         pairs = (
             _export.compare(
-                evaluate.BASE, adapter, aside, asked, most, lambda name: print(told.format(name), flush=True)
+                _exam.BASE, adapter, aside, asked, most, lambda name: print(told.format(name), flush=True)
             )
             if asked
             else {}
@@ -93,25 +93,25 @@ def _adapter(adapter: Path) -> dict[str, Any]:
     """What its callwright.json says; `Fault` where it is not one for this base."""
     if not adapter.is_dir():
         raise Fault(f"{adapter} is missing: there is no adapter to merge; dvc repro trains one")
-    _model.location(evaluate.BASE)
+    _model.location(_exam.BASE)
     for name in WEIGHTS:
         if not (adapter / name).is_file():
             raise Fault(f"{adapter} holds no {name}; dvc checkout brings it back")
     try:
-        return _model.check_adapter(evaluate.BASE, adapter)
+        return _model.check_adapter(_exam.BASE, adapter)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Fault(
-            f"callwright.json of {adapter} or {evaluate.BASE} is not as train and base write it ({error!r}); "
+            f"callwright.json of {adapter} or {_exam.BASE} is not as train and base write it ({error!r}); "
             "dvc checkout brings them back"
         ) from error
 
 
 def _sample(size: int) -> tuple[dict[str, list[int]], int]:
     """Prompts of so many test rows, spread over all of them, and how long an answer may be."""
-    native, rows = evaluate.NATIVE / "test.jsonl", evaluate.VALIDATED / "test.jsonl"
+    native, rows = _exam.NATIVE / "test.jsonl", _exam.VALIDATED / "test.jsonl"
     if not size or not native.is_file() or not rows.is_file():
         return {}, 0
-    prompts = evaluate.prompts(read_lines(native))
+    prompts = _local.prompts(read_lines(native))
     known = [row["id"] for row in read_lines(rows) if row["id"] in prompts]
     taken = min(size, len(known))
     chosen = [known[i * len(known) // taken] for i in range(taken)]
@@ -120,7 +120,7 @@ def _sample(size: int) -> tuple[dict[str, list[int]], int]:
 
 def _tell(folder: Path, pairs: Mapping[str, Pair], sample: int) -> int:
     if not pairs:
-        why = f"there are no test rows in {evaluate.NATIVE}" if sample else "--sample is 0"
+        why = f"there are no test rows in {_exam.NATIVE}" if sample else "--sample is 0"
         print(f"export: {folder} is there; not asked anything: {why}")
         return 0
     same = sum(pair.adapter == pair.merged for pair in pairs.values())

@@ -67,6 +67,75 @@ def validate(
     _exits(lambda: run(file, tools, form, report, today.date() if today else None, against or ()))
 
 
+@app.command()
+def score(
+    gold: Annotated[Path, typer.Option(help="Rows with the right answers, in any format that validate reads.")],
+    predictions: Annotated[Path, typer.Option(help='Lines of {"id": …, "text": …}: the raw answers.')],
+    form: Annotated[
+        str, typer.Option("--format", help="How answers are written: document, or a family such as qwen3.")
+    ] = "document",
+    tools: Annotated[Path | None, typer.Option(help="The tools, for rows that name none.")] = None,
+    now: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"],
+            help="The clock at which moments are compared; the pipeline's own unless given.",
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+) -> None:
+    """Judge any model's answers against gold rows; exits with 0 once it has scored, 2 if misused."""
+    from commands.score import score as run
+
+    _exits(lambda: run(gold, predictions, form, tools, now, report))
+
+
+@app.command()
+def chat(
+    requests: Annotated[
+        list[str] | None, typer.Argument(metavar="[REQUEST]...", help="Answered one after another; none: asked for.")
+    ] = None,
+    pack: Annotated[str, typer.Option(help="One of packs/, or several with commas.")] = "office",
+    tools: Annotated[
+        str | None, typer.Option(help="Tools to offer, with commas; the first that training saw unless given.")
+    ] = None,
+    language: Annotated[Language | None, typer.Option(help="That of the first request unless given.")] = None,
+    model: Annotated[
+        str, typer.Option(help="champion, base, adapter, or an address: http://HOST/v1#MODEL.")
+    ] = "champion",
+    now: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M"],
+            help="The clock; this machine's unless given.",
+        ),
+    ] = None,
+    world: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: tables by name, with the rows that they begin with.")
+    ] = None,
+    *,
+    show_state: Annotated[
+        bool, typer.Option("--show-state", help="All tables after each request, not only changes.")
+    ] = False,
+) -> None:
+    """Talk to the champion, or another model, over a pack's tools; 1 where a request came to no answer."""
+    from commands.chat import chat as run
+
+    asked, offered = requests or (), tools
+    _exits(
+        lambda: run(
+            asked,
+            pack=pack,
+            tools=offered,
+            language=language,
+            model=model,
+            now=now,
+            world=world,
+            show_state=show_state,
+        )
+    )
+
+
 _FORCE = typer.Option("--force", help="Replace the file that is there.")
 
 
@@ -322,6 +391,46 @@ def tools_import(
     from commands.tools import run
 
     _exits(lambda: run(source, command, kind, name, out, include or (), exclude or (), limit, force, deadline))
+
+
+bfcl = typer.Typer(help="Answer BFCL's single-turn Python categories, and score the answers.", no_args_is_help=True)
+app.add_typer(bfcl, name="bfcl")
+
+_BFCL_DATA = typer.Option("--data", help="bfcl-eval's data, or a folder above it.")
+_BFCL_CATEGORIES = typer.Option("--categories", help="Names or groups (non_live, live, all), with commas between them.")
+
+
+@bfcl.command("run")
+def bfcl_run(
+    data: Annotated[Path, _BFCL_DATA],
+    categories: Annotated[str | None, _BFCL_CATEGORIES] = None,
+    model: Annotated[str, typer.Option(help="adapter, base, champion, or an address.")] = "adapter",
+    out: Annotated[Path, typer.Option(help="Where the result files go.")] = Path("reports/bfcl"),
+    name: Annotated[str | None, typer.Option(help="Their folder in it; the model's name unless given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first entries of each category only.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows at a time, for a model on this machine.")] = 16,
+) -> None:
+    """Answer the entries of BFCL that are not answered yet, and write the files that its own evaluator reads."""
+    from commands.bfcl import run as answer
+
+    _exits(lambda: answer(data, categories, model, out, name, limit, max_new_tokens, batch_size))
+
+
+@bfcl.command("score")
+def bfcl_score(
+    data: Annotated[Path, _BFCL_DATA],
+    categories: Annotated[str | None, _BFCL_CATEGORIES] = None,
+    results: Annotated[Path, typer.Option(help="Where the result files are.")] = Path("reports/bfcl"),
+    name: Annotated[list[str] | None, typer.Option(help="A folder of it; may be repeated. All unless given.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write scores and rows here, as JSON.")] = None,
+    *,
+    partial: Annotated[bool, typer.Option("--partial", help="Score what is answered where some is not.")] = False,
+) -> None:
+    """Score the answers of one or several models by category, side by side."""
+    from commands.bfcl import score as judge
+
+    _exits(lambda: judge(data, results, name or (), categories, report, partial=partial))
 
 
 def _exits(command: Callable[[], int]) -> None:

@@ -54,24 +54,39 @@ def scores(metrics: Row) -> Table:
         table.add_column(f"{model}, 95% interval", justify="right")
     for section in _sections(metrics["base"], metrics["tuned"]):
         for label, base, tuned in section:
-            table.add_row(label, str(base["n"]), _score(base), _score(tuned))
+            table.add_row(label, str(tuned["n"]), _score(base), _score(tuned))
         table.add_section()
     return table
 
 
-def _sections(base: Row, tuned: Row) -> Iterator[list[tuple[str, Row, Row]]]:
+def _sections(base: Row, tuned: Row) -> Iterator[list[tuple[str, Row | None, Row]]]:
     yield [("all", base["overall"], tuned["overall"])]
-    tools = [("tools seen in training", base["by_tools"]["seen"], tuned["by_tools"]["seen"])]
-    languages = tools[0][1].get("by_language", {})
-    tools += [(f"  {name}", languages[name], tools[0][2]["by_language"][name]) for name in languages]
-    tools.append(("tools never seen", base["by_tools"]["unseen"], tuned["by_tools"]["unseen"]))
-    yield tools
+    before, after = base["by_tools"], tuned["by_tools"]
+    languages = before["seen"].get("by_language", {})
+    yield [
+        ("tools seen in training", before["seen"], after["seen"]),
+        *((f"  {name}", score, after["seen"]["by_language"][name]) for name, score in languages.items()),
+        ("tools never seen", before["unseen"], after["unseen"]),
+    ]
     for group in ("by_category", "by_language"):
         yield [(name, score, tuned[group][name]) for name, score in base[group].items()]
+    yield [
+        (f"{name} tools offered", base["by_offered"].get(name), score) for name, score in tuned["by_offered"].items()
+    ]
+    for name, score in tuned["robustness"].items():
+        yield [(f"changed: {name}", None, score), ("  the same rows as they are", None, score["unchanged"])]
+    if tuned["constrained"]:
+        yield [("held to the tools' schemas", None, tuned["constrained"]["overall"])]
+    if played := tuned["executed"]:
+        yield [
+            (f"the loop, run for real, {played['trials']} times each", None, played["correct"]),
+            ("  state as it should be", None, played["state"]),
+            ("  reply as it should be", None, played["reply"]),
+        ]
 
 
-def _score(score: Row) -> str:
-    if not score["n"]:
+def _score(score: Row | None) -> str:
+    if score is None or not score["n"]:
         return "–"
     low, high = score["ci95"]
     return f"{score['accuracy']:>6.1%}  {100 * low:>3.0f} to {100 * high:>3.0f}%"

@@ -1,6 +1,7 @@
-"""Greedy answers to many prompts. Imports torch.
+"""Answers to many prompts: the likeliest, or drawn at a temperature, free or held to a grammar. Imports torch.
 
     answers = greedy(model, prompts, stops, max_new_tokens=96, batch_size=160)
+    sampled = greedy(model, prompts, stops, 96, 160, temperature=0.8, seed=3, constraint=grammars.for_tools(offered))
 
 What prompts begin with alike is computed once, nothing is computed for padding, and a row that has its stop token costs
 nothing more. transformers' `generate` computes every prompt at the length of its longest neighbour, and each answer as
@@ -12,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import Cache, DynamicCache, PreTrainedModel
@@ -25,6 +27,17 @@ FORWARD = 16
 """What one more forward pass costs, in tokens."""
 
 
+class Constraint(Protocol):
+    """What answers are held to, such as `_constrained.Held`. It knows each row by its number among the prompts."""
+
+    def pick(self, rows: Sequence[int], scores: torch.Tensor) -> list[int]:
+        """Of each row the token of the highest score that may come next; it has been said then.
+
+        `scores`: shape (rows, vocabulary).
+        """
+        ...
+
+
 @torch.inference_mode()
 def greedy(
     model: PreTrainedModel,
@@ -33,12 +46,19 @@ def greedy(
     max_new_tokens: int,
     batch_size: int,
     watch: Callable[[int], None] = lambda _: None,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+    constraint: Constraint | None = None,
 ) -> list[list[int]]:
     """The likeliest next tokens of each prompt, up to one of `stops` (not included) or `max_new_tokens`.
 
     Prompts have two tokens at least. `batch_size` rows are answered at a time; `watch` is told how many are done, the
-    first time when the first batch has been read.
+    first time when the first batch has been read. At a `temperature` above 0 tokens are drawn instead, by chance that
+    hangs on the seed, the number of the prompt and that of the token alone: neither batches nor neighbours change it,
+    and the same prompt given twice is answered twice. With a `constraint` the likeliest is that of the allowed ones.
     """
+    pick = _Pick(temperature, seed, constraint)
     model.eval()
     model.set_attn_implementation(_tree.ATTENTION)
     answers: list[list[int]] = [[] for _ in prompts]
@@ -56,13 +76,14 @@ def greedy(
         if not done:
             watch(done)
         while True:
-            tokens = logits.argmax(-1)
+            picked = pick(rows, [len(answers[row]) for row in rows], logits)
             going: list[int] = []
-            for i, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            for i, (row, token) in enumerate(zip(rows, picked, strict=True)):
                 if token not in stops:
                     answers[row].append(token)
                     if len(answers[row]) < max_new_tokens:
                         going.append(i)
+            tokens = torch.tensor(picked, device=model.device)
             if len(going) < len(rows):
                 done += len(rows) - len(going)
                 watch(done)
@@ -83,6 +104,39 @@ def greedy(
             ).logits[:, -1]
             lengths = lengths + 1
     return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Pick:
+    """Chooses each row's next token."""
+
+    temperature: float
+    seed: int
+    constraint: Constraint | None
+
+    def __call__(self, rows: Sequence[int], places: Sequence[int], logits: torch.Tensor) -> list[int]:
+        """`places`: how many tokens each row has said."""
+        scores = logits
+        if self.temperature > 0:
+            noise = [self._noise(row, place, logits.shape[1]) for row, place in zip(rows, places, strict=True)]
+            scores = logits.float() / self.temperature + torch.from_numpy(np.stack(noise)).to(logits.device)
+        if self.constraint:
+            return self.constraint.pick(rows, scores)
+        picked: list[int] = scores.argmax(-1).tolist()
+        return picked
+
+    def _noise(self, row: int, place: int, words: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Gumbel noise: the likeliest token with it is one drawn from the distribution without it.
+
+        Its generator counts, and so has no state that neighbours would change (Philox, Salmon et al. 2011).
+        """
+        chance = np.random.Generator(np.random.Philox(key=[self.seed % 2**64, row], counter=[0, 0, 0, place]))
+        drawn = chance.standard_exponential(words, dtype=np.float32)
+        return -np.log(np.maximum(drawn, _LEAST))
+
+
+_LEAST = np.float32(2**-24)
+"""Below it float32 draws are 0, and infinite noise would make any token the likeliest."""
 
 
 def _closed_up(going: Sequence[int]) -> list[int]:

@@ -1,46 +1,67 @@
 """evaluate: base and tuned on the same held-out rows -> scores side by side, every answer, plots
 
-    python -m stages.evaluate        reads data/validated/, data/formatted/native/, models/, reports/train/
-                                     leaves reports/evaluate/{metrics.json,answers.jsonl,{accuracy,decision,loss}.png}
+    python -m stages.evaluate        reads data/validated/, data/formatted/native/, models/, packs/, reports/train/
+                                     leaves reports/evaluate/{metrics.json,answers.jsonl,executed.jsonl,*.png}
 
 A model is asked for the last turn of each test row, greedily. The tuned model is the base as it was in training with
-the adapter merged, as it is served. answers.jsonl holds for each model and row the raw text, what it was read as, and
-the verdict; the metrics can be computed again from it.
+the adapter merged, as it is served. It is asked three ways more: rows that are changed (`robust:…`), answers held to
+the tools' schemas (`constrained`), and the loop for real (executed.jsonl). answers.jsonl holds for each model and row
+the raw text, what it was read as, and the verdict; the metrics can be computed again from both files.
 """
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callwright import executed, robustness, score
 from callwright import metrics as scores
-from callwright import score
 from callwright.answers import Answer, Called, Outcome, read_answer
 from callwright.answers import to_json as answer_json
-from callwright.families import family
 from callwright.faults import Fault
 from callwright.formats import said
 from callwright.outs import read_lines, to_json, whole_folder, write_lines
-from callwright.params import Evaluate, TrainAs, read_params
+from callwright.packs import read_packs
+from callwright.params import Params, TrainAs, read_params
 from callwright.presets import FamilyName
-from callwright.records import Category, Example, Language, Split, read_example
+from callwright.records import Category, Example, Language
+from callwright.values import NOW
 from stages import _entry
-from stages._model import about
+from stages._engine import Complete, engine
+from stages._exam import BASE, NATIVE, Exam, exam_hash, read_exam, set_aside, written
+from stages._local import LocalModel, Prompt, prompts, reader
+from stages._model import about, check_adapter
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedTokenizerFast
 
-VALIDATED, NATIVE, BASE = Path("data/validated"), Path("data/formatted/native"), Path("models/base")
-ASIDE = Path("data/formatted/set_aside.jsonl")
+    from stages._decode import Constraint
+
 ADAPTER, TRAINED, OUT = Path("models/adapter"), Path("reports/train"), Path("reports/evaluate")
 
+CONSTRAINED = "constrained"
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """In which text a model is asked and answers."""
+
+    tokenizer: PreTrainedTokenizerFast
+    stops: list[int]
+    """The first ends a turn in training."""
+    read: Callable[[str], Answer]
+
+    @classmethod
+    def of(cls, train_as: TrainAs) -> Tongue:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(BASE)
+        return cls(tokenizer, tokenizer.convert_tokens_to_ids(list(about(BASE).stops)), reader(BASE, train_as))
 
 
 def judge(
@@ -49,6 +70,7 @@ def judge(
     texts: Mapping[str, str],
     seen: Mapping[str, bool],
     read: Callable[[str], Answer] = read_answer,
+    setting: str = scores.PLAIN,
 ) -> list[Row]:
     """One row of answers.jsonl an example. A lost answer raises: it is not a wrong one."""
     rows = []
@@ -61,15 +83,17 @@ def judge(
         rows.append(
             {
                 "model": model,
+                "setting": setting,
                 "id": example.id,
                 "language": str(example.language),
                 "category": str(example.category),
                 "seen": seen[example.id],
+                "offered": len(example.tools),
                 "request": example.request,
                 "expected": said(score.gold(example)),
                 "expected_outcome": str(score.expected_outcome(example)),
                 "raw": texts[example.id],
-                "parsed": answer_json(answer),
+                "parsed": answer_json(score.seen(answer, example)),
                 "outcome": str(found.outcome),
                 "correct": found.correct,
                 "reason": found.reason,
@@ -91,84 +115,48 @@ def judged(rows: Iterable[Row]) -> list[scores.Judged]:
             outcome=Outcome(row["outcome"]),
             expected=Outcome(row["expected_outcome"]),
             reason=row["reason"],
+            offered=row["offered"],
+            setting=row["setting"],
         )
         for row in rows
     ]
 
 
-def metrics(answers: Sequence[Row]) -> dict[str, Any]:
-    """metrics.json, less the hash of the test set, from the rows of answers.jsonl."""
+def metrics(answers: Sequence[Row], ran: Sequence[Row] = ()) -> dict[str, Any]:
+    """metrics.json, less the hash of the test set, from the rows of answers.jsonl and of executed.jsonl."""
     base, tuned = (judged(row for row in answers if row["model"] == name) for name in ("base", "tuned"))
-    comparison = scores.comparison(base, tuned)
-    return {"base": scores.metrics(base), "tuned": scores.metrics(tuned), "comparison": comparison}
+    plain = {"base": base, "tuned": [row for row in tuned if row.setting == scores.PLAIN]}
+    made: dict[str, Any] = {name: scores.metrics(rows) for name, rows in plain.items()}
+    made["tuned"]["robustness"] = scores.robustness(tuned)
+    constrained = [row for row in tuned if row.setting == CONSTRAINED]
+    made["tuned"]["constrained"] = scores.metrics(constrained) if constrained else None
+    made["tuned"]["executed"] = executed.summary(ran) if ran else None
+    return {**made, "comparison": scores.comparison(plain["base"], plain["tuned"])}
 
 
-def seen_rows(test: Sequence[Example], train: Iterable[Example]) -> dict[str, bool]:
-    """Whether training offered every tool of a test row."""
-    known = {tool.name for row in train for tool in row.tools}
-    return {row.id: all(tool.name in known for tool in row.tools) for row in test}
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a model is asked to go on from, in token ids."""
-
-    tokens: list[int]
-    between: tuple[list[int], ...] = ()
-    """What stands between the turns in which the family writes one message: its calls, where a turn holds one."""
-
-
-def prompts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Prompt]:
-    """Token ids up to the last message of each example, which is its last labelled run, or its last `turns` of them."""
-    out: dict[str, Prompt] = {}
-    for row in rows:
-        ids, labels, ends = row["input_ids"], row["labels"], list[tuple[int, int]]()
-        end = len(labels)
-        for _ in range(row.get("turns", 1)):
-            while end and labels[end - 1] == -100:
-                end -= 1
-            last = end
-            while end and labels[end - 1] != -100:
-                end -= 1
-            ends.append((end, last))
-        runs = ends[::-1]
-        between = tuple(ids[last:begin] for (_, last), (begin, _) in pairwise(runs))
-        out[str(row["id"]).partition("#")[0]] = Prompt(ids[:end], between)  # the last row of an example stands last
-    return out
-
-
-def reader() -> Callable[[str], Answer]:
-    """How an answer of the base's family is read, in the text that it was trained on."""
-    told = about(BASE)
-    native = read_params().format.train_as is TrainAs.NATIVE and told.family is not FamilyName.TEMPLATE
-    return family(told.family).read if native else read_answer
-
-
-def answer(model: PreTrainedModel, asked: Mapping[str, Prompt], params: Evaluate, name: str) -> dict[str, str]:
-    """Greedy answers by id, each up to its stop token.
+def answer(
+    complete: Complete,
+    asked: Mapping[str, Prompt],
+    tongue: Tongue,
+    name: str,
+    constraint: Callable[[Sequence[str]], Constraint] | None = None,
+) -> dict[str, str]:
+    """Greedy answers by id, each up to its stop token; `constraint` makes what the rows of these ids are held to.
 
     Where a family writes one call a turn, a model that has called is asked for its next turn, as often as the row has
     turns; all of it is the answer.
     """
-    from transformers import AutoTokenizer
-
-    from stages import _decode
-
-    tokenizer = AutoTokenizer.from_pretrained(BASE)
-    stops, read = tokenizer.convert_tokens_to_ids(list(about(BASE).stops)), reader()
     texts = dict.fromkeys(asked, "")
     left = {row_id: (prompt.tokens, prompt.between) for row_id, prompt in asked.items()}
     while left:
-        watch = _watch(name, len(left))
-        made = _decode.greedy(
-            model, [tokens for tokens, _ in left.values()], stops, params.max_new_tokens, params.batch_size, watch
-        )
+        held = constraint(list(left)) if constraint else None
+        made = complete([tokens for tokens, _ in left.values()], tongue.stops, _watch(name, len(left)), constraint=held)
         further: dict[str, tuple[list[int], tuple[list[int], ...]]] = {}
         for (row_id, (tokens, between)), new in zip(left.items(), made, strict=True):
-            texts[row_id] += tokenizer.decode(new)
-            if between and isinstance(read(tokenizer.decode(new)), Called):
-                link = [stops[0], *between[0]]
-                texts[row_id] += tokenizer.decode(link)
+            texts[row_id] += tongue.tokenizer.decode(new)
+            if between and isinstance(tongue.read(tongue.tokenizer.decode(new)), Called):
+                link = [tongue.stops[0], *between[0]]
+                texts[row_id] += tongue.tokenizer.decode(link)
                 further[row_id] = ([*tokens, *new, *link], between[1:])
         left = further
     return texts
@@ -190,56 +178,96 @@ def _watch(name: str, rows: int) -> Callable[[int], None]:
     return watch
 
 
-def answer_adapter(folder: Path) -> dict[str, Any]:
-    """Scores of another adapter for the same base on today's test rows, in the shape of metrics["tuned"]."""
-    from stages import _model
+def answer_adapter(folder: Path) -> list[Row]:
+    """Rows of answers.jsonl of another adapter of the same base on today's exam, in the text of its own training.
 
-    test, seen, asked = _exam()
-    model = _model.load_with_adapter(BASE, folder, _model.number_format())
-    texts = answer(model, asked, read_params().evaluate, "champion")
-    return scores.metrics(judged(judge("champion", test, texts, seen, reader())))
-
-
-def test_hash() -> str:
-    """SHA-256 of the test rows and of their prompts."""
-    rows, prompted = (folder / "test.jsonl" for folder in (VALIDATED, NATIVE))
-    return hashlib.sha256(rows.read_bytes() + prompted.read_bytes()).hexdigest()
-
-
-def _exam() -> tuple[list[Example], dict[str, bool], dict[str, Prompt]]:
-    """The test rows that can be asked, whether their tools were seen, and their prompts."""
-    test = [read_example(row) for row in read_lines(VALIDATED / "test.jsonl")]
-    aside = {row["id"].partition("#")[0] for row in read_lines(ASIDE) if row["split"] == Split.TEST}
-    test = [row for row in test if row.id not in aside]
-    if not test:
-        raise Fault(f"{VALIDATED / 'test.jsonl'} has no rows; raise generate.exam.test.rows in params.yaml")
-    train = (read_example(row) for row in read_lines(VALIDATED / "train.jsonl"))
-    asked = prompts(read_lines(NATIVE / "test.jsonl"))
-    return test, seen_rows(test, train), {row.id: asked[row.id] for row in test if row.id in asked}
+    A row that its text cannot hold has an empty answer, which is wrong: what a model cannot be asked it cannot do.
+    """
+    params = read_params()
+    train_as = TrainAs(check_adapter(BASE, folder).get("train_as", params.format.train_as))
+    exam = read_exam()
+    asked = {setting: written(rows, train_as) for setting, rows in exam.settings.items()}
+    tongue = Tongue.of(train_as)
+    with engine(BASE, folder, params.evaluate) as complete:
+        texts = answer(complete, {k: v for part in asked.values() for k, v in part.items()}, tongue, "champion")
+    rows: list[Row] = []
+    for setting, examples in exam.settings.items():
+        said_ = {row.id: texts.get(row.id, "") for row in examples}
+        rows += judge("champion", examples, said_, exam.seen, tongue.read, setting)
+    return rows
 
 
-def set_aside() -> int:
-    """Test rows that format could not write for this model; nobody is asked them."""
-    return len({row["id"].partition("#")[0] for row in read_lines(ASIDE) if row["split"] == Split.TEST})
+def _tuned(complete: Complete, exam: Exam, asked: Mapping[str, Prompt], tongue: Tongue, params: Params) -> list[Row]:
+    """Answers to the rows as they are and changed, then held to the tools' schemas."""
+    train_as = params.format.train_as
+    changed = written((row for rows in exam.changed.values() for row in rows), train_as)
+    texts = answer(complete, {**asked, **changed}, tongue, "tuned")
+    rows: list[Row] = []
+    for setting, examples in exam.settings.items():
+        askable = [row for row in examples if row.id in asked or row.id in changed]
+        rows += judge("tuned", askable if setting != scores.PLAIN else examples, texts, exam.seen, tongue.read, setting)
+    if params.evaluate.constrained:
+        rows += _constrained(complete, exam, asked, tongue, train_as)
+    return rows
+
+
+def _constrained(
+    complete: Complete, exam: Exam, asked: Mapping[str, Prompt], tongue: Tongue, train_as: TrainAs
+) -> list[Row]:
+    from stages._constrained import DOCUMENT, Constrained
+
+    family = about(BASE).family
+    native = train_as is TrainAs.NATIVE and family is not FamilyName.TEMPLATE
+    grammars = Constrained(BASE, str(family) if native else DOCUMENT, tongue.stops)
+    tools = {row.id: row.tools for row in exam.rows}
+    texts = answer(
+        complete,
+        asked,
+        tongue,
+        "tuned, held to the schemas",
+        lambda ids: grammars.for_tools([tools[row_id] for row_id in ids]),
+    )
+    rows = [replace(row, id=f"{row.id}~{CONSTRAINED}") for row in exam.rows]
+    named = {f"{row_id}~{CONSTRAINED}": text for row_id, text in texts.items()}
+    seen = {row.id: exam.seen[row.id.partition("~")[0]] for row in rows}
+    return judge("tuned", rows, named, seen, tongue.read, CONSTRAINED)
+
+
+def _executed(complete: Complete, exam: Exam, params: Params) -> list[Row]:
+    """The whole loop on a sample of the rows, each several times at a temperature."""
+    knobs = params.evaluate.executed
+    if not knobs.rows:
+        return []
+    model = LocalModel(
+        BASE,
+        ADAPTER,
+        max_new_tokens=params.evaluate.max_new_tokens,
+        batch_size=params.evaluate.batch_size,
+        train_as=params.format.train_as,
+        complete=complete,
+    )
+    sample = robustness.sample(exam.rows, knobs.rows, knobs.seed, exam.seen)
+    print(f"evaluate: tuned: the loop on {len(sample)} rows, {knobs.trials} times each", flush=True)
+    packs = read_packs(params.generate.packs)
+    return executed.executed(model, sample, packs, trials=knobs.trials, temperature=knobs.temperature, seed=knobs.seed)
 
 
 def main() -> None:
-    params = read_params().evaluate
-    from stages import _model, _plots
+    params = read_params()
+    from stages import _plots
 
-    test, seen, asked = _exam()
-    dtype = _model.number_format()
-    loads: dict[str, Callable[[], PreTrainedModel]] = {
-        "base": lambda: _model.load_to_answer(BASE, dtype),
-        "tuned": lambda: _model.load_with_adapter(BASE, ADAPTER, dtype),
-    }
-    answers: list[Row] = []
-    for name, load in loads.items():
-        answers += judge(name, test, answer(load(), asked, params, name), seen, reader())
-        gc.collect()  # before the next one is loaded
-    found = metrics(answers) | {"test_hash": test_hash(), "set_aside": set_aside()}
+    exam, tongue = read_exam(), Tongue.of(params.format.train_as)
+    asked = prompts(read_lines(NATIVE / "test.jsonl"))
+    asked = {row.id: asked[row.id] for row in exam.rows if row.id in asked}
+    with engine(BASE, None, params.evaluate) as complete:
+        answers = judge("base", exam.rows, answer(complete, asked, tongue, "base"), exam.seen, tongue.read)
+    with engine(BASE, ADAPTER, params.evaluate) as complete:
+        answers += _tuned(complete, exam, asked, tongue, params)
+        ran = _executed(complete, exam, params)
+    found = metrics(answers, ran) | {"test_hash": exam_hash(exam), "set_aside": set_aside(), "now": str(NOW)}
     with whole_folder(OUT) as folder:
         write_lines(folder / "answers.jsonl", answers)
+        write_lines(folder / "executed.jsonl", ran)
         (folder / "metrics.json").write_text(to_json(found, indent=2) + "\n", encoding="utf-8")
         _plots.accuracy(found, folder / "accuracy.png")
         _plots.decision(found, folder / "decision.png")

@@ -113,3 +113,67 @@ def test_no_other_way_to_group_neighbours_costs_less(size: int) -> None:
 def cut(order: Sequence[int], where: Sequence[bool]) -> list[Sequence[int]]:
     places = [0, *(i + 1 for i, here in enumerate(where) if here), len(order)]
     return [order[start:end] for start, end in itertools.pairwise(places)]
+
+
+def test_drawn_answers_hang_on_seed_and_place_and_not_on_the_batches(model: LlamaForCausalLM) -> None:
+    prompts = some_prompts()
+    made = [_decode.greedy(model, prompts, {STOP}, 12, size, temperature=0.9, seed=4) for size in (1, 4, len(prompts))]
+    assert made[0] == made[1] == made[2]
+    other = _decode.greedy(model, prompts, {STOP}, 12, 100, temperature=0.9, seed=5)
+    assert sum(a != b for a, b in zip(made[0], other, strict=True)) > len(prompts) / 2
+    likeliest = _decode.greedy(model, prompts, {STOP}, 12, 100)
+    assert sum(a != b for a, b in zip(made[0], likeliest, strict=True)) > len(prompts) / 2
+    # a further prompt leaves the answers of the others as they were
+    assert _decode.greedy(model, [*prompts, [5, 6, 7]], {STOP}, 12, 100, temperature=0.9, seed=4)[:-1] == made[0]
+
+
+def test_the_same_prompt_given_twice_is_answered_twice(model: LlamaForCausalLM) -> None:
+    made = _decode.greedy(model, [[5, 6, 7]] * 8, {STOP}, 12, 8, temperature=1.0)
+    assert len({tuple(answer) for answer in made}) > 4
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -9.0])
+    for temperature in (0.5, 1.0, 2.0):
+        pick, rows = _decode._Pick(temperature, 7, None), range(20_000)
+        drawn = pick(rows, [3] * len(rows), logits.expand(len(rows), -1))
+        shares = torch.bincount(torch.tensor(drawn), minlength=5) / len(rows)
+        wanted = torch.softmax(logits / temperature, 0)
+        assert (shares - wanted).abs().max() < 4 * (wanted * (1 - wanted) / len(rows)).sqrt().max()
+
+
+def test_no_noise_outweighs_every_likelihood() -> None:
+    noise = torch.from_numpy(_decode._Pick(1.0, 0, None)._noise(0, 0, 40_000_000))
+    assert noise.isfinite().all()
+    assert noise.max() < 17
+
+
+def test_a_temperature_near_zero_takes_the_likeliest(model: LlamaForCausalLM) -> None:
+    prompts = some_prompts()
+    cold = _decode.greedy(model, prompts, {STOP}, 12, 100, temperature=1e-5)
+    assert cold == _decode.greedy(model, prompts, {STOP}, 12, 100)
+
+
+class _Odd:
+    """Holds answers to odd tokens, of which STOP is one."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, list[int]] = {}
+
+    def pick(self, rows: Sequence[int], scores: torch.Tensor) -> list[int]:
+        picked: list[int] = (scores[:, 1::2].argmax(-1) * 2 + 1).tolist()
+        for row, token in zip(rows, picked, strict=True):
+            self.said.setdefault(row, []).append(token)
+        return picked
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_answers_are_held_to_a_constraint_whatever_the_batches(model: LlamaForCausalLM, temperature: float) -> None:
+    prompts, made = some_prompts(), list[list[list[int]]]()
+    for size in (1, 4, 100):
+        odd = _Odd()
+        made.append(_decode.greedy(model, prompts, {STOP}, 12, size, temperature=temperature, constraint=odd))
+        told = [odd.said[row] for row in range(len(prompts))]
+        assert [[token for token in said if token != STOP] for said in told] == made[-1]
+    assert made[0] == made[1] == made[2]
+    assert all(token % 2 for answer in made[0] for token in answer)

@@ -16,12 +16,12 @@ from callwright.formats import said
 from callwright.outs import read_lines, write_lines
 from callwright.records import Calls, Category, Example, Language, Reply, Split, User
 from callwright.score import gold
-from stages import _plots, evaluate
+from stages import _exam, _local, _plots, evaluate
 from tests.rows import QUERY, conversation, generated, loop
 
 TEST = [row for row in generated() if row.split is Split.TEST]
 TRAIN = [row for row in generated() if row.split is Split.TRAIN]
-SEEN = evaluate.seen_rows(TEST, TRAIN)
+SEEN = _exam.seen_rows(TEST, TRAIN)
 
 
 def answer(row: Example, i: int) -> str:
@@ -46,10 +46,12 @@ def test_a_row_of_answers_holds_what_was_said_what_it_was_read_as_and_the_verdic
     [made] = evaluate.judge("tuned", [row], {"row-1": "預算為 400 萬。"}, {"row-1": False})
     assert made == {
         "model": "tuned",
+        "setting": "plain",
         "id": "row-1",
         "language": "zh-TW",
         "category": "full_loop",
         "seen": False,
+        "offered": 3,
         "request": "幫我查預算",
         "expected": "預算為 300 萬。",
         "expected_outcome": "answer",
@@ -100,7 +102,7 @@ def test_a_row_is_seen_if_training_offered_all_its_tools() -> None:
     assert {SEEN[row.id] for row in TEST} == {True, False}
     assert all(SEEN[row.id] is ({tool.name for tool in row.tools} <= known) for row in TEST)
     odd = conversation(User("x"), Reply("y"), tools=(QUERY, replace(QUERY, name="new")))
-    assert evaluate.seen_rows([odd], [replace(odd, tools=(QUERY,))]) == {"row-1": False}
+    assert _exam.seen_rows([odd], [replace(odd, tools=(QUERY,))]) == {"row-1": False}
 
 
 def test_a_prompt_ends_right_before_the_last_assistant_turn() -> None:
@@ -109,7 +111,7 @@ def test_a_prompt_ends_right_before_the_last_assistant_turn() -> None:
     first = {"id": "c#0", "input_ids": [1, 2], "labels": [-100, 2]}
     second = {"id": "c#1", "input_ids": [1, 2, 9, 5], "labels": [-100, -100, -100, 5]}
     in_turns = {"id": "d", "input_ids": [1, 5, 6, 7, 8, 9], "labels": [-100, 5, -100, -100, 8, 9], "turns": 2}
-    made = evaluate.prompts([loop_row, single, first, second, in_turns])
+    made = _local.prompts([loop_row, single, first, second, in_turns])
     asked = {row_id: prompt.tokens for row_id, prompt in made.items()}
     assert asked == {"a": [1, 2, 3, 4, 5, 6], "b": [1], "c": [1, 2, 9], "d": [1]}
     assert {row_id: prompt.between for row_id, prompt in made.items()} == {"a": (), "b": (), "c": (), "d": ([6, 7],)}

@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from callwright.presets import read_preset
 from callwright.records import Category, Example, Split
 from stages import base, evaluate, train
 from stages import format as formatting
+from stages._local import prompts
 from tests.rows import as_line, generate_params, made, office
 from tests.tiny import ROOT, SIZES, make_model
 
@@ -51,7 +53,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets/tiny.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
     change("preset: smollm2-135m", "preset: tiny")
-    for folder in ("stages", "callwright"):
+    for folder in ("stages", "callwright", "packs"):
         Path(folder).symlink_to(ROOT / folder)
     Path("data/validated").mkdir(parents=True)
     for split, rows in some().items():
@@ -145,27 +147,27 @@ def test_what_a_family_cannot_say_is_set_aside_and_counted_if_so_asked(
 
 
 @pytest.mark.parametrize("project", ["llama3.1"], indirect=True)
-def test_calls_one_a_turn_are_asked_for_turn_by_turn(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_one_a_turn_are_asked_for_turn_by_turn(project: Path) -> None:
     """With a model that always says what the row says, every turn is asked for and the row is right."""
     base.main()
     formatting.main()
     rows = [row for row in some()[Split.TEST] if row.category is Category.PARALLEL]
-    _test, _seen, asked = evaluate._exam()
+    asked = prompts(read_lines(Path("data/formatted/native/test.jsonl")))
     assert all(len(asked[row.id].between) == 1 for row in rows)
     native = {row["id"]: row for row in read_lines(Path("data/formatted/native/test.jsonl"))}
 
-    def knowing(_: Any, prompts: list[list[int]], stops: list[int], *rest: Any) -> list[list[int]]:
+    def knowing(asked: Sequence[list[int]], stops: Collection[int], *_: Any, **how: Any) -> list[list[int]]:
         said = []
-        for prompt in prompts:
+        for prompt in asked:
             [whole] = [row["input_ids"] for row in native.values() if row["input_ids"][: len(prompt)] == prompt]
             after = whole[len(prompt) :]
             said.append(after[: next(i for i, token in enumerate(after) if token in stops)])
         return said
 
-    monkeypatch.setattr("stages._decode.greedy", knowing)
     only = {row.id: asked[row.id] for row in rows}
-    texts = evaluate.answer(cast(Any, None), only, read_params().evaluate, "knowing")
-    verdicts = evaluate.judge("knowing", rows, texts, dict.fromkeys(only, True), evaluate.reader())
+    tongue = evaluate.Tongue.of(read_params().format.train_as)
+    texts = evaluate.answer(knowing, only, tongue, "knowing")
+    verdicts = evaluate.judge("knowing", rows, texts, dict.fromkeys(only, True), tongue.read)
     assert rows
     assert [row["reason"] for row in verdicts if not row["correct"]] == []
 

@@ -28,7 +28,7 @@ from callwright.faults import Fault
 from callwright.outs import write_lines
 from callwright.records import Call
 from commands.export_model import gguf, merged
-from stages import _export, _model, _serving, evaluate
+from stages import _exam, _export, _model, _serving
 from tests.tiny import ROOT, STOP, make_base
 
 EXPORTED = Path("exported")
@@ -119,7 +119,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (base / "callwright.json").write_text(json.dumps({**about, "stops": [STOP, "<|endoftext|>"]}))
     rows = list(_native(AutoTokenizer.from_pretrained(base)))
     _learn(base, rows, folder / "models/adapter")
-    for path, lines in ((evaluate.NATIVE, rows), (evaluate.VALIDATED, [{"id": row} for row in ROWS])):
+    for path, lines in ((_exam.NATIVE, rows), (_exam.VALIDATED, [{"id": row} for row in ROWS])):
         (folder / path).mkdir(parents=True)
         write_lines(folder / path / "test.jsonl", lines)
     shutil.copy(ROOT / "params.yaml", folder)
@@ -184,7 +184,7 @@ def test_the_weights_are_the_bases_and_the_adapters(project: Path, onto: str) ->
     from safetensors.torch import load_file
 
     merged(EXPORTED, onto=onto, sample=0)
-    plain, made = (load_file(folder / "model.safetensors") for folder in (evaluate.BASE, EXPORTED))
+    plain, made = (load_file(folder / "model.safetensors") for folder in (_exam.BASE, EXPORTED))
     lora = load_file("models/adapter/adapter_model.safetensors")
     assert made.keys() == plain.keys()
     moved = 0

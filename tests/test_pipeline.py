@@ -28,7 +28,11 @@ FEW: dict[str, Any] = {
         "exam": {"dev": {"rows": 4}, "test": {"rows": 14}, "unseen": {"rows": 6}},
     },
     "train": {"epochs": 1, "warmup_share": 0.3, "batch_size": 8},
-    "evaluate": {"max_new_tokens": 24},
+    "evaluate": {
+        "max_new_tokens": 24,
+        "robustness": {"rows": 5, "changes": ["distractors_3", "typos"]},
+        "executed": {"rows": 3, "trials": 2},
+    },
 }
 
 
@@ -153,7 +157,12 @@ def test_the_metrics_computed_again_from_the_answers_are_the_metrics(clone: Clon
     found = clone.json("reports/evaluate/metrics.json")
     found.pop("test_hash")
     assert found.pop("set_aside") == 0
-    assert json.loads(json.dumps(metrics(clone.lines("reports/evaluate/answers.jsonl")))) == found
+    assert found.pop("now") == "2026-03-02 09:00:00"
+    answers, ran = (clone.lines(f"reports/evaluate/{name}.jsonl") for name in ("answers", "executed"))
+    assert json.loads(json.dumps(metrics(answers, ran))) == found
+    assert found["tuned"]["robustness"].keys() == {"distractors_3", "typos"}
+    assert found["tuned"]["constrained"]["overall"]["n"] == 20
+    assert (found["tuned"]["executed"]["n"], len(ran)) == (3, 6)
     assert found["base"]["overall"]["n"] == found["tuned"]["overall"]["n"] == 20
     assert found["tuned"]["by_tools"]["unseen"]["n"] == 6
 

@@ -27,6 +27,10 @@ def scores_of(correct: int) -> dict[str, Any]:
         "overall": score(correct, 200),
         "by_category": {category: score(correct, 40) for category in CATEGORIES},
         "by_language": by_language,
+        "by_offered": {"4-5": score(correct, 200)},
+        "robustness": {"typos": {**score(correct - 1, 80), "unchanged": score(correct, 80)}},
+        "constrained": {"overall": score(correct + 2, 200)},
+        "executed": {"trials": 4, **dict.fromkeys(("correct", "state", "reply"), score(correct, 40))},
         "by_tools": {"seen": {**score(correct, 140), "by_language": by_language}, "unseen": score(correct, 60)},
     }
 
@@ -113,3 +117,16 @@ def test_without_a_decision_the_scores_are_shown_all_the_same(reports: Path) -> 
     result = CliRunner().invoke(app, ["show"])
     assert result.exit_code == 0
     assert "Not registered yet" in result.output
+
+
+def test_what_only_tuned_is_asked_stands_beside_a_dash(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show.show()
+    lines = {" ".join(line.split()) for line in capsys.readouterr().out.replace("│", " ").splitlines()}
+    for expected in (
+        "4-5 tools offered 200 1.5% 1 to 97% 18.0% 1 to 97%",
+        "changed: typos 80 – 43.8% 1 to 97%",
+        "the same rows as they are 80 – 45.0% 1 to 97%",
+        "held to the tools' schemas 200 – 19.0% 1 to 97%",
+        "the loop, run for real, 4 times each 40 – 90.0% 1 to 97%",
+    ):
+        assert any(expected in line for line in lines), (expected, sorted(lines))
