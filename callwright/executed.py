@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import comb
 from statistics import fmean
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from callwright.judging import Executed, Play, judge, requests_of
 from callwright.loop import Asked, Conversation, Ending, Limits, Spoken, converse
 from callwright.metrics import wilson
+from callwright.moments import NOW
 from callwright.pack_shape import Pack
 from callwright.records import Calls, Example, Reply, User
 from callwright.replayed import Replayed
 from callwright.steps import NoWorld
-from callwright.values import NOW
 from callwright.worlds import Rebuilt, rebuild
 
 Row = dict[str, Any]
@@ -238,7 +238,7 @@ def _share(rows: Sequence[Row], name: str) -> dict[str, Any]:
     if not shares:
         return {"n": 0, "accuracy": None, "ci95": None}
     n, total = len(shares), sum(shares)
-    return {"n": n, "accuracy": round(total / n, 6), "ci95": wilson(cast("int", total), n)}
+    return {"n": n, "accuracy": round(total / n, 6), "ci95": wilson(total, n)}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

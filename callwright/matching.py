@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from callwright.moments import NOW
 from callwright.records import Call, Tool
 from callwright.schemas import of_parameter
-from callwright.values import NOW, defaults, meaning
+from callwright.values import defaults, meaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def accuracy(rows: Sequence[Judged]) -> dict[str, Any]:
     return {"n": n, "correct": correct, "accuracy": round(correct / n, 6), "ci95": wilson(correct, n)}
 
 
-def wilson(correct: int, n: int) -> list[float]:
+def wilson(correct: float, n: int) -> list[float]:
     """The 95% score interval of a share (E. B. Wilson, JASA 22, 1927)."""
     z = 1.959963984540054
     share = correct / n

@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
+NOW = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a clock on a wall: results hold no offset
+"""The pipeline's own clock, a Monday: of the worlds that make results, and of the scorer. No text of a row holds it."""
+
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 

@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 
 from callwright.backend import Refused, World
 from callwright.grounding import dated, foreign, unsaid
-from callwright.moments import Absolute, canonical, is_moment, read
+from callwright.moments import NOW, Absolute, canonical, is_moment, read
 from callwright.packs import Pack
 from callwright.records import Calls, Category, Example, Language, Message, Reply, Result, System, User
 from callwright.replies import asks_for, facts, invented, untold
 from callwright.schemas import of_parameter, schema_fault, tool_fault
 from callwright.speech import plain
 from callwright.values import leaves
-from callwright.writing import NOW
 
 
 class Failure(NamedTuple):

@@ -20,11 +20,11 @@ from typing import Any
 from callwright.answers import Answer, Called, Outcome, Said, Unparsed, call_in_another_form, is_question, outcome
 from callwright.grounding import dated
 from callwright.matching import Tools, Wanted, fits, unfit, unmatched, wanted_of
-from callwright.moments import Absolute, is_moment, read
+from callwright.moments import NOW, Absolute, is_moment, read
 from callwright.records import Call, Calls, Category, Example, Reply, Result, Tool, User
 from callwright.replies import text_fault
 from callwright.schemas import of_parameter, schema_fault
-from callwright.values import NOW, format_fault, leaves
+from callwright.values import format_fault, leaves
 
 Reason = tuple[str, str]
 """A code and a sentence."""

@@ -16,15 +16,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from callwright.moments import Absolute, Moment, canonical, is_moment, read, resolve
+from callwright.moments import NOW, Absolute, Moment, canonical, is_moment, read, resolve
 from callwright.records import Call, Tool
 from callwright.schemas import plainly
 from callwright.speech import plain
 
 if TYPE_CHECKING:  # loaded when a value has a format
     import jsonschema_rs
-
-NOW = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a clock on a wall, a Monday: the pipeline's own
 
 
 def leaves(

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from callwright.backend import World
 from callwright.faults import Fault
 from callwright.filling import drawn, given_rows, put, shown
+from callwright.moments import NOW
 from callwright.pack_chains import placed_in, taken_from
 from callwright.pack_shape import PLACEHOLDER, Chain, Failing, Given, Halves, Missing, Pack, PackTool
 from callwright.records import Call, Calls, Category, Example, Language, Message, Reply, Result, System, User
@@ -23,9 +23,6 @@ from callwright.variation import Dress, Shown
 
 if TYPE_CHECKING:
     from callwright.grammar import Plan
-
-NOW = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a clock on a wall: results hold no offset
-"""The clock of the worlds that make results; no text of a row holds it."""
 
 
 @dataclass(slots=True)

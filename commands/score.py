@@ -19,11 +19,11 @@ from callwright.exchange import read_tools
 from callwright.faults import Fault
 from callwright.matching import wanted_of
 from callwright.metrics import wilson
+from callwright.moments import NOW
 from callwright.outs import to_json, whole_file
 from callwright.predictions import Gold, paired, read_gold, read_predictions
 from callwright.records import Calls
 from callwright.score import Verdict, call_fault, gold, verdict
-from callwright.values import NOW
 
 DOCUMENT = "document"
 

@@ -23,12 +23,12 @@ from callwright.answers import Answer, Called, Outcome, read_answer
 from callwright.answers import to_json as answer_json
 from callwright.faults import Fault
 from callwright.formats import said
+from callwright.moments import NOW
 from callwright.outs import read_lines, to_json, whole_folder, write_lines
 from callwright.packs import read_packs
 from callwright.params import Params, TrainAs, read_params
 from callwright.presets import FamilyName
 from callwright.records import Category, Example, Language
-from callwright.values import NOW
 from stages import _entry
 from stages._engine import Complete, engine
 from stages._exam import BASE, NATIVE, Exam, exam_hash, read_exam, set_aside, written

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callwright import writing
+from callwright.moments import NOW
 from callwright.records import Call, Tool
 from callwright.speech import plain
-from callwright.values import NOW, format_fault, free_text, same_call, same_json, same_value
+from callwright.values import format_fault, free_text, same_call, same_json, same_value
 
 LOOKALIKES = [1, True, "1", [1], {"a": 1}, None, 0, False, "", "0", [], {}, "true", "null", 1.5, "1.5"]
 
@@ -228,10 +228,6 @@ def test_a_moment_beyond_the_calendar_is_itself() -> None:
     assert same_value("in 14 days", "in 2 weeks", "due_date", {}, now=late)
     assert not same_value("in 14 days", "in 3 weeks", "due_date", {}, now=late)
     assert same_value("0001-01-01T00:00+14:00", "0001-01-01 00:00+14:00", "due_at", {}, now=NOW)
-
-
-def test_the_clock_is_the_pipelines_own() -> None:
-    assert NOW == writing.NOW
 
 
 def test_elsewhere_a_moments_spelling_is_only_text() -> None:

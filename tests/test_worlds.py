@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from callwright.moments import NOW
 from callwright.packs import Pack
 from callwright.records import Call, Calls, Category, Example, Language, Reply, Result, User
 from callwright.steps import NoWorld, with_defaults
-from callwright.values import NOW
 from callwright.worlds import Rebuilt, rebuild
 from tests.plays import all_packs, varied
 from tests.rows import conversation, office

@@ -14,12 +14,11 @@ from typing import Any, Self
 
 from callwright.backend import World
 from callwright.filling import drawn
-from callwright.moments import read, resolve
+from callwright.moments import NOW, read, resolve
 from callwright.outs import to_json
 from callwright.pack_shape import Cell, Given, Pack, PackTool
 from callwright.records import Call, Category
 from callwright.teacher.plans import Plan
-from callwright.writing import NOW
 
 
 class Happening:
