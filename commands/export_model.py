@@ -51,9 +51,7 @@ def merged(
         print(f"export: written; base: {_export.rounding(said, way)}", flush=True)
         told = "export: {} has answered"
         pairs = (
-            _export.compare(
-                _exam.BASE, adapter, aside, asked, most, lambda name: print(told.format(name), flush=True)
-            )
+            _export.compare(_exam.BASE, adapter, aside, asked, most, lambda name: print(told.format(name), flush=True))
             if asked
             else {}
         )

@@ -224,6 +224,37 @@ def plan(
     )
 
 
+_Why = Annotated[str, typer.Option("--why", help="Stays with the version and in the history.")]
+
+
+@app.command()
+def models(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="The aliases' moves: who, when, why.")] = False,
+) -> None:
+    """Print the registered versions with their scores, what they were made from, and the gate's decision."""
+    from commands.registry import models as run
+
+    _exits(lambda: run(as_json=as_json, moves=history))
+
+
+@app.command()
+def promote(version: Annotated[str, typer.Argument(help="Its number in callwright models.")], why: _Why) -> None:
+    """Put a version into service by hand; what was in service becomes `previous`."""
+    from commands.registry import promote as run
+
+    _exits(lambda: run(version, why))
+
+
+@app.command()
+def rollback(why: _Why) -> None:
+    """Put the version back that was in service before."""
+    from commands.registry import rollback as run
+
+    _exits(lambda: run(why))
+
+
 pack = typer.Typer(help="Packs: the tools of a domain and how people ask for them.", no_args_is_help=True)
 app.add_typer(pack, name="pack")
 

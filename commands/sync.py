@@ -32,7 +32,8 @@ def sync() -> None:
     except Unreachable as error:
         print(f"{error}. Nothing is lost; run callwright sync again when it is back", file=sys.stderr)
         raise typer.Exit(1) from None
+    version = f"version {decision['version']} ({decision['alias']})" if decision["version"] else "no version of it"
     print(
-        f"MLflow at {shown_address()} is up to date: run {decision['run_id']}, {decision['model']} "
-        f"version {decision['version']} ({decision['alias']}). {decision['reason']}"
+        f"MLflow at {shown_address()} is up to date: run {decision['run_id']}, {decision['model']} {version}. "
+        f"{decision['reason']}"
     )

@@ -144,7 +144,15 @@ def open_store() -> Store:
         return Store(client, experiment.experiment_id)
     # A server knows itself where it keeps artifacts; the database alone would put them into the working folder.
     place = None if uri.startswith("http") else (HOME / "artifacts").absolute().as_uri()
-    return Store(client, client.create_experiment(EXPERIMENT, artifact_location=place))
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Store(client, client.create_experiment(EXPERIMENT, artifact_location=place))
+    except MlflowException:
+        made = client.get_experiment_by_name(EXPERIMENT)  # another process was quicker
+        if made is None:
+            raise
+        return Store(client, made.experiment_id)
 
 
 def _make_database(path: Path) -> None:

@@ -1,11 +1,12 @@
-"""register: an adapter and its scores -> a version of the MLflow model, its alias, and the reason for it
+"""register: an adapter and its answers -> the gate's decision; a version of the MLflow model and its alias, or none
 
     python -m stages.register
 
-Reads models/adapter, reports/train, reports/evaluate; leaves reports/register/decision.json. One version per adapter
-hash. It becomes `champion` only if it is better than its base, holds the floors and is no worse than the champion
-before it on the same rows; otherwise it is the `challenger`. With MLflow down it decides nothing and says so: the next
-`callwright sync` or `dvc repro` does.
+Reads models/adapter, reports/train, reports/evaluate; leaves reports/register/decision.json. The gate (callwright/gate)
+holds tuned against base and against the champion on the same rows. `promote`: it is registered and becomes `champion`.
+`challenge`: it is registered as `challenger`, a person decides. `refuse`: nothing is registered, the aliases stay. Its
+MLflow run is completed in any case, and one version stands for one adapter hash. With MLflow down it decides nothing
+and says so: the next `callwright sync` or `dvc repro` does.
 """
 
 from __future__ import annotations
@@ -14,22 +15,29 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from callwright import gate, metrics
 from callwright.faults import Fault
-from callwright.outs import to_json, whole_file, whole_folder
+from callwright.outs import read_lines, to_json, whole_file, whole_folder
 from callwright.params import Register, read_params
 from stages import _entry
-from stages._card import model_card
-from stages._completion import ADAPTER, EVALUATE, TRAIN, Completed, complete, data_hash, folder_hash, origin, read_json
-from stages._registry import Registry, aliases
-from stages._tracking import HOME, Unreachable, finite, open_store, shown_address, told_unreachable
+from stages._card import LINEAGE, base_name, lineage, model_card, opinion
+from stages._completion import ADAPTER, EVALUATE, TRAIN, Completed, complete, folder_hash, read_json
+from stages._incumbent import incumbent, judged_by
+from stages._moves import mend, move, withdrawn
+from stages._registry import Registry, alone, written
+from stages._standing import Standing, standing
+from stages._tracking import HOME, Unreachable, open_store, shown_address, told_unreachable
 
 OUT = Path("reports/register")
+BASE = Path("models/base")
 LAST = HOME / "last-decision.json"  # DVC removes the out before a stage runs; this copy outlives it
+ANSWERS = EVALUATE / "answers.jsonl"
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,118 +48,88 @@ class Evidence:
     summary: Mapping[str, Any]
     metrics: Mapping[str, Any]
     rules: Register
+    answers_hash: str
 
     @property
     def test_hash(self) -> str:
         return str(self.metrics["test_hash"])
 
     @property
-    def inputs(self) -> str:
-        """Of the metrics and the gate's knobs: with other ones the same adapter may get another decision."""
-        text = json.dumps([self.metrics, self.rules.model_dump()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def base(self) -> str:
+        return base_name(self.summary)
+
+    @property
+    def seals(self) -> dict[str, str]:
+        """With the same ones, and the same champion, the decision is the same."""
+        told = json.dumps([self.metrics, self.answers_hash, self.rules.model_dump()], sort_keys=True)
+        inputs = hashlib.sha256(told.encode()).hexdigest()
+        return {"adapter_hash": self.adapter_hash, "test_hash": self.test_hash, "inputs": inputs}
+
+    @property
+    def gate_rules(self) -> gate.Rules:
+        rules = self.rules
+        return gate.Rules(rules.significance, rules.margin, rules.least_rows, rules.floors.model_dump())
 
 
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """The version in service: its accuracy on our test rows, or why there is none to compare with."""
-
-    version: str
-    accuracy: float | None
-    why_none: str = ""
-
-
-def objections(metrics: Mapping[str, Any], rules: Register, champion: Champion | None) -> list[str]:
-    """Every reason, in words, why this adapter is no champion; none if it is one."""
-    tuned, base = number(metrics, "tuned", "overall", "accuracy"), number(metrics, "base", "overall", "accuracy")
-    p_value = number(metrics, "comparison", "p_value")
-    against = []
-    if tuned is None or base is None or p_value is None:
-        against.append("the accuracy of tuned or base, or the p-value between them, is missing or no number")
-    elif tuned <= base:
-        against.append(f"tuned is right on {tuned:.1%} of the rows and base on {base:.1%}")
-    elif p_value >= rules.significance:
-        against.append(f"tuned's {tuned:.1%} against base's {base:.1%} may be chance (McNemar p = {p_value:.2g})")
-    for category, floor in rules.floors.model_dump().items():
-        accuracy = floor_accuracy(metrics, category)
-        if accuracy is None:
-            against.append(f"{category} on seen tools has no accuracy, and its floor is {floor:.0%}")
-        elif accuracy < floor:
-            against.append(f"{category} on seen tools is at {accuracy:.1%}, under its floor of {floor:.0%}")
-    if champion and champion.accuracy is None:
-        against.append(f"champion version {champion.version} cannot be compared with: {champion.why_none}")
-    elif champion and champion.accuracy is not None and tuned is not None and tuned < champion.accuracy:
-        worse = f"{tuned:.1%} is worse than champion version {champion.version}'s {champion.accuracy:.1%}"
-        against.append(f"{worse} on the same rows")
-    return against
+def read_evidence() -> Evidence:
+    summary, scores = read_json(TRAIN / "summary.json"), read_json(EVALUATE / "metrics.json")
+    for path, value, keys in (
+        (TRAIN / "summary.json", summary, ("key", "base")),
+        (EVALUATE / "metrics.json", scores, ("test_hash", "tuned")),
+    ):
+        missing = [key for key in keys if key not in value]
+        if missing:
+            raise Fault(f"{path} has no {' and no '.join(missing)}; make it again with dvc repro")
+    for path in (ADAPTER, ANSWERS):
+        if not path.exists():
+            raise Fault(f"{path} is missing; dvc repro makes it")
+    answers_hash = hashlib.sha256(ANSWERS.read_bytes()).hexdigest()
+    return Evidence(folder_hash(ADAPTER), summary, scores, read_params().register_, answers_hash)
 
 
-def number(metrics: Any, *path: str) -> float | None:
-    """The finite number at this path, or None: a slice without rows has none."""
-    for key in path:
-        metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
-    return finite(metrics)
+def judge(evidence: Evidence, champion: gate.Contender | None, why_none: str = "") -> gate.Decision:
+    """The gate's decision; refused too where the scores are not those of the answers."""
+    tuned, base = (contender(evidence, name) for name in ("tuned", "base"))
+    found = gate.decide(tuned, base, champion, evidence.gate_rules, why_no_champion=why_none)
+    odd = [*_otherwise(evidence, tuned), *_otherwise(evidence, base)]
+    if not odd:
+        return found
+    return replace(found, decision="refuse", reasons=(*odd, *(found.reasons if found.decision == "refuse" else ())))
 
 
-def floor_accuracy(metrics: Mapping[str, Any], category: str) -> float | None:
-    return number(metrics, "tuned", "by_tools", "seen", "by_category", category, "accuracy")
+def contender(evidence: Evidence, name: str) -> gate.Contender:
+    from stages import evaluate
 
-
-def reason(against: list[str], metrics: Mapping[str, Any], before: str) -> str:
-    """One sentence; `before` says how it stands to the champion before it."""
-    if against:
-        return f"Not champion: {'; '.join(against)}."
-    tuned, base = number(metrics, "tuned", "overall", "accuracy"), number(metrics, "base", "overall", "accuracy")
-    return f"Champion: tuned is right on {tuned:.1%} of the rows, base on {base:.1%}; it holds its floors and {before}."
-
-
-def numbers(evidence: Evidence, champion: Champion | None) -> dict[str, Any]:
-    """Every number that makes the decision."""
-    metrics = evidence.metrics
-    return {
-        "tuned": number(metrics, "tuned", "overall", "accuracy"),
-        "base": number(metrics, "base", "overall", "accuracy"),
-        "rows": number(metrics, "tuned", "overall", "n"),
-        **{key: number(metrics, "comparison", key) for key in ("wins", "losses", "p_value")},
-        "significance": evidence.rules.significance,
-        "floors": {
-            category: {"floor": floor, "accuracy": floor_accuracy(metrics, category)}
-            for category, floor in evidence.rules.floors.model_dump().items()
-        },
-        "champion": {"version": champion.version, "accuracy": champion.accuracy} if champion else None,
-    }
+    try:
+        rows = evaluate.judged(row for row in read_lines(ANSWERS) if row["model"] == name)
+    except (KeyError, ValueError, TypeError) as error:
+        raise Fault(
+            f"{ANSWERS} has a row that evaluate did not write ({error!r}); make it again with dvc repro"
+        ) from error
+    return gate.Contender(name, evidence.test_hash, rows)
 
 
 def decide(evidence: Evidence) -> dict[str, Any]:
-    """Register the adapter and decide on its alias; `Unreachable` if MLflow does not take it."""
-    with told_unreachable():
-        store = open_store()
-        training = complete(store, evidence.adapter_hash)
-        registry = Registry(store, evidence.rules.name)
-        version = registry.version_of(evidence.adapter_hash) or _new_version(registry, evidence, training)
-        registry.note_accuracy(version, evidence.test_hash, number(evidence.metrics, "tuned", "overall", "accuracy"))
-        before = registry.aliases().get("champion")
-    champion = _champion(registry, before, evidence) if before not in (None, version) else None
-    against = objections(evidence.metrics, evidence.rules, champion)
-    why = reason(against, evidence.metrics, _before(before, version))
-    with told_unreachable():
-        alias = registry.challenge(version) if against else registry.promote(version)
-        registry.tag(version, "callwright.decision", why)
-    return {
-        "decision": "challenge" if against else "keep" if before == version else "promote",
-        "model": evidence.rules.name,
-        "version": version,
-        "alias": alias,
-        "reason": why,
-        "numbers": numbers(evidence, champion),
-        "champion_version": before,
-        **_seals(evidence),
-        "run_id": training.run_id,
-        "tracking": "done",
-    }
+    """Have the gate decide, and do what it says; `Unreachable` if MLflow does not take it."""
+    with told_unreachable(), alone():
+        registry = Registry(open_store(), evidence.rules.name)
+        mend(registry)
+        training = written(lambda: complete(registry.store, evidence.adapter_hash))
+    for _ in range(ROUNDS):
+        with told_unreachable():
+            before, own = registry.aliases().get("champion"), registry.version_of(evidence.adapter_hash)
+        champion, why_none = None, ""
+        if before not in (None, own):
+            champion, why_none = incumbent(registry, str(before), contender(evidence, "tuned"), evidence.base)
+        found = judge(evidence, champion, why_none)
+        with told_unreachable(), alone():
+            mend(registry)
+            if registry.aliases().get("champion") == before:  # it took a while: another may have come into service
+                return _act(registry, evidence, training, found)
+    raise Fault(f"the champion of {registry.name} changed {ROUNDS} times while this adapter was judged; run it again")
 
 
-def undecided(evidence: Evidence, error: Unreachable) -> dict[str, Any]:
+def undecided(evidence: Evidence) -> dict[str, Any]:
     """With MLflow away nobody knows the champion; the numbers against base are here all the same."""
     return {
         "decision": "undecided",
@@ -159,49 +137,36 @@ def undecided(evidence: Evidence, error: Unreachable) -> dict[str, Any]:
         "version": None,
         "alias": None,
         "reason": f"Not registered: MLflow at {shown_address()} could not be reached; callwright sync does it later.",
-        "numbers": numbers(evidence, None),
+        "reasons": [],
+        "numbers": judge(evidence, None).numbers,
         "champion_version": None,
-        **_seals(evidence),
+        "aliases": {},
+        **evidence.seals,
         "run_id": None,
         "tracking": "unreachable",
     }
 
 
-def settled(evidence: Evidence, standing: Mapping[str, str]) -> dict[str, Any] | None:
+def settled(evidence: Evidence, now: Standing) -> dict[str, Any] | None:
     """The last decision, if it was about the same adapter, rows and rules, and the registry stands as it left it."""
     try:
         last: dict[str, Any] = json.loads(LAST.read_text(encoding="utf-8"))
-        if any(last[name] != value for name, value in _seals(evidence).items()):
-            return None
-        if last["model"] != evidence.rules.name or standing.get(last["alias"]) != last["version"]:
-            return None
-        before = last["champion_version"] if last["champion_version"] != last["version"] else None
-        champion = last["version"] if last["alias"] == "champion" else before
-        return last if standing.get("champion") == champion else None
-    except (OSError, ValueError, KeyError, TypeError):
+        sealed = {name: last[name] for name in evidence.seals} == evidence.seals and last[
+            "model"
+        ] == evidence.rules.name
+        same = now.aliases.get("champion") == last["aliases"].get("champion")
+        held = last["alias"] is None or now.aliases.get(last["alias"]) == last["version"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def read_evidence() -> Evidence:
-    summary, metrics = read_json(TRAIN / "summary.json"), read_json(EVALUATE / "metrics.json")
-    for path, value, keys in (
-        (TRAIN / "summary.json", summary, ("key", "base")),
-        (EVALUATE / "metrics.json", metrics, ("test_hash", "tuned")),
-    ):
-        missing = [key for key in keys if key not in value]
-        if missing:
-            raise Fault(f"{path} has no {' and no '.join(missing)}; make it again with dvc repro")
-    if not ADAPTER.is_dir():
-        raise Fault(f"{ADAPTER} is missing; dvc repro makes it")
-    return Evidence(folder_hash(ADAPTER), summary, metrics, read_params().register_)
+    return last if sealed and same and held and now.settled else None
 
 
 def main() -> None:
     evidence = read_evidence()
     try:
-        decision = settled(evidence, aliases(evidence.rules.name)) or decide(evidence)
+        decision = settled(evidence, standing(evidence.rules.name)) or decide(evidence)
     except Unreachable as error:
-        decision = undecided(evidence, error)
+        decision = undecided(evidence)
         print(f"warning: {error}. The adapter is not registered yet; callwright sync does it later", file=sys.stderr)
     keep(decision)
     with whole_folder(OUT) as folder:
@@ -216,67 +181,114 @@ def keep(decision: Mapping[str, Any]) -> None:
             path.write_text(_text(decision), encoding="utf-8")
 
 
-def _champion(registry: Registry, version: str, evidence: Evidence) -> Champion:
-    """The champion's accuracy on our rows: noted when it was judged on them, or answered anew."""
-    with told_unreachable():
-        noted = registry.accuracy(version, evidence.test_hash)
-        if noted is not None:
-            return Champion(version, noted)
-        its = registry.version(version)
-    base, ours = its.tags.get("callwright.base", ""), _base(evidence.summary)
-    if base != ours:
-        return Champion(version, None, f"it was judged on other rows and stands on another base ({base}, here {ours})")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with told_unreachable():
-                registry.store.fetch(its.source or "", Path(folder))
-        except Unreachable as error:
-            return Champion(version, None, f"it was judged on other rows and its adapter cannot be had ({error})")
-        if folder_hash(Path(folder)) != its.tags.get("callwright.adapter_hash"):
-            return Champion(
-                version, None, "it was judged on other rows and its adapter is no longer what was registered"
-            )
-        from stages.evaluate import answer_adapter
-
-        print(f"register: champion version {version} was judged on other rows; it answers these now")
-        accuracy = number(answer_adapter(Path(folder)), "overall", "accuracy")
-    with told_unreachable():
-        registry.note_accuracy(version, evidence.test_hash, accuracy)
-    return Champion(version, accuracy, "" if accuracy is not None else "it has no accuracy on these rows")
-
-
-def _before(before: str | None, version: str) -> str:
-    if before is None:
-        return "had no champion before it"
-    return "was the champion already" if before == version else f"is no worse than champion version {before}"
-
-
-def _new_version(registry: Registry, evidence: Evidence, training: Completed) -> str:
-    metrics = evidence.metrics
-    facts = {
-        "callwright.adapter_hash": evidence.adapter_hash,
-        "callwright.key": str(evidence.summary["key"]),
-        "callwright.base": _base(evidence.summary),
-        "callwright.base_source": str(evidence.summary["base"].get("source", "")),
-        "callwright.data_hash": data_hash("train", "data/formatted/native") or "",
-        "callwright.test_hash": evidence.test_hash,
-        "callwright.accuracy": str(number(metrics, "tuned", "overall", "accuracy")),
-        "callwright.base_accuracy": str(number(metrics, "base", "overall", "accuracy")),
-        "callwright.seen_accuracy": str(number(metrics, "tuned", "by_tools", "seen", "accuracy")),
-        **origin(),
+def _act(registry: Registry, evidence: Evidence, training: Completed, found: gate.Decision) -> dict[str, Any]:
+    """Register and move the aliases as the gate decided, and tell MLflow's run of it."""
+    own = registry.version_of(evidence.adapter_hash)
+    before = registry.aliases()
+    in_service = own is not None and before.get("champion") == own
+    if found.decision == "promote" and own is not None and not in_service:
+        found = _not_against_a_hand(found, own, registry.version(own).tags)
+    why = _reason(found, own if in_service else None, before)
+    version = alias = None
+    if found.decision != "refuse":
+        alias = "champion" if found.decision == "promote" else "challenger"
+        version = _registered(registry, evidence, training, found, why)
+        if registry.aliases().get(alias) != version:
+            move(registry, "register", version, why, alias=alias)
+    decision = {
+        "decision": found.decision,
+        "model": registry.name,
+        "version": version,
+        "alias": alias,
+        "reason": why,
+        "reasons": list(found.reasons),
+        "numbers": found.numbers,
+        "champion_version": before.get("champion"),
+        "aliases": dict(registry.aliases()),
+        **evidence.seals,
+        "run_id": training.run_id,
+        "tracking": "done",
     }
-    tags = {name: value for name, value in facts.items() if value}
-    card = model_card(registry.name, evidence.summary, metrics, tags)
-    return registry.add(training.adapter_uri, training.run_id, tags, card)
+    _tell_the_run(registry, training.run_id, decision)
+    return decision
 
 
-def _base(summary: Mapping[str, Any]) -> str:
-    """`smollm2-135m@<revision>`: what an adapter fits on."""
-    return f"{summary['base'].get('preset', '')}@{summary['base'].get('revision', '')}"
+def _registered(registry: Registry, evidence: Evidence, training: Completed, found: gate.Decision, why: str) -> str:
+    """The version of this adapter, made if there is none, with its card, its scores and its answers."""
+    version = registry.version_of(evidence.adapter_hash)
+    thought = opinion(evidence.metrics, found.decision, why)
+    if version is None:
+        made_from = lineage(evidence.summary, evidence.adapter_hash)
+    else:  # what it was made from stands; what is thought of it changes
+        made_from = {name: value for name, value in registry.version(version).tags.items() if name in LINEAGE}
+    card = model_card(registry.name, evidence.summary, evidence.metrics, made_from | thought, found)
+    if version is None:
+        source = _model_of(registry, evidence, training.run_id, card, made_from | thought)
+        version = registry.add(source, training.run_id, made_from | thought)
+    registry.describe(version, thought, card)
+    answers = (row for row in read_lines(ANSWERS) if row["model"] == "tuned")
+    registry.keep_answers(version, evidence.test_hash, judged_by(), answers)
+    return version
 
 
-def _seals(evidence: Evidence) -> dict[str, str]:
-    return {"adapter_hash": evidence.adapter_hash, "test_hash": evidence.test_hash, "inputs": evidence.inputs}
+def _model_of(registry: Registry, evidence: Evidence, run_id: str, card: str, facts: Mapping[str, str]) -> str:
+    """Where the version's files lie, beside its run: an MLflow model that can be served, the adapter in it."""
+    from stages import _agent
+
+    place = f"{registry.store.client.get_run(run_id).info.artifact_uri}/model-{evidence.adapter_hash[:12]}"
+    with tempfile.TemporaryDirectory() as folder:
+        _agent.save(Path(folder) / "model", ADAPTER, BASE, card=card, name=registry.name, facts=facts)
+        registry.store.put(Path(folder) / "model", place)
+    return place
+
+
+def _not_against_a_hand(found: gate.Decision, version: str, tags: Mapping[str, str]) -> gate.Decision:
+    """A version that a person took out of service comes back by hand only."""
+    out = withdrawn(tags)
+    if out is None:
+        return found
+    stays = f"version {version} was taken out of service by hand ({out.told})"
+    return replace(
+        found, decision="challenge", reasons=(f"{stays}; callwright promote {version} --why … puts it back",)
+    )
+
+
+def _reason(found: gate.Decision, in_service: str | None, aliases: Mapping[str, str]) -> str:
+    """One sentence; `in_service` is the adapter's own version, if that is the champion."""
+    why = "; ".join(found.reasons)
+    if in_service is None:
+        return f"{ {'promote': 'Champion', 'challenge': 'Challenger', 'refuse': 'Refused'}[found.decision] }: {why}."
+    if found.decision == "promote":
+        return f"Champion already, and it stays: {why}."
+    way = (
+        f"callwright rollback --why … puts version {aliases['previous']} back"
+        if "previous" in aliases
+        else ("callwright promote VERSION --why … puts another one into service")
+    )
+    return f"Version {in_service} is in service, and would be refused today: {why}. It stays; {way}."
+
+
+def _otherwise(evidence: Evidence, one: gate.Contender) -> Iterator[str]:
+    """What metrics.json says of a model that its rows do not."""
+    plain = metrics.accuracy([row for row in one.rows if row.setting == metrics.PLAIN])
+    part = evidence.metrics.get(one.name)
+    told = part.get("overall") if isinstance(part, Mapping) else None
+    told = {key: told.get(key) if isinstance(told, Mapping) else None for key in ("n", "correct", "accuracy")}
+    if any(told[key] != plain[key] for key in told):
+        rows = f"the rows of {ANSWERS.name} {plain['correct']} of {plain['n']}, {plain['accuracy']}"
+        yield (
+            f"{EVALUATE / 'metrics.json'} says that {one.name} is right on {told['correct']} of {told['n']} rows, "
+            f"accuracy {told['accuracy']}, and {rows}; evaluate again"
+        )
+
+
+def _tell_the_run(registry: Registry, run_id: str, decision: Mapping[str, Any]) -> None:
+    client = registry.store.client
+    for name, value in (("decision", decision["decision"]), ("reason", decision["reason"][:5000])):
+        written(lambda name=name, value=value: client.set_tag(run_id, f"callwright.{name}", value))  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "decision.json").write_text(_text(decision), encoding="utf-8")
+        registry.store.put(Path(folder), client.get_run(run_id).info.artifact_uri, "reports/register")
 
 
 def _text(decision: Mapping[str, Any]) -> str:

@@ -180,20 +180,20 @@ def test_the_loss_falls(clone: Clone, first: str) -> None:
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-def test_the_adapter_is_registered_with_what_it_came_from(clone: Clone, first: str) -> None:
+def test_three_steps_are_refused_and_the_run_says_why_and_what_it_came_from(clone: Clone, first: str) -> None:
     decision = clone.json("reports/register/decision.json")
-    (version,) = clone.mlflow().search_model_versions("name='callwright'")
-    assert int(version.version) == int(decision["version"])
-    head = clone.run("git", "rev-parse", "HEAD").strip()
-    assert head in version.tags.values()
-    assert "Apache-2.0" in version.description or "SmolLM2" in version.description or "smollm2" in version.description
-    assert decision["reason"]
+    assert (decision["decision"], decision["version"]) == ("refuse", None)
+    assert clone.mlflow().search_model_versions("name='callwright'") == []
+    (run,) = clone.trainings()
+    assert run.data.tags["callwright.decision"] == "refuse"
+    assert run.data.tags["callwright.reason"] == decision["reason"]
+    assert clone.run("git", "rev-parse", "HEAD").strip() in run.data.tags.values()
 
 
 def test_again_at_once_only_register_runs_and_nothing_is_added(clone: Clone, again: str) -> None:
     assert [line.split()[1] for line in again.splitlines() if line.startswith("✓")] == ["register"]
     assert len(clone.trainings()) == 1
-    assert len(clone.mlflow().search_model_versions("name='callwright'")) == 1
+    assert clone.mlflow().search_model_versions("name='callwright'") == []
 
 
 def test_another_learning_rate_runs_train_evaluate_and_register_only(other_rate: str) -> None:

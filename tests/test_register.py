@@ -1,4 +1,4 @@
-"""register: the gate in numbers, then the registry of a real MLflow on SQLite."""
+"""register: the gate's decision carried out in the registry of a real MLflow on SQLite."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from callwright.faults import Fault
 from callwright.params import Register
-from stages import register
+from stages import evaluate, register
+from stages._moves import put_into_service, roll_back
 from stages._registry import Registry, aliases
 from stages._tracking import open_store
-from stages.register import Champion, objections
-from tests.tracked_project import ROOT, metrics, score, write_metrics, write_training
+from tests.tracked_project import ROOT, answers, metrics, write_evaluation, write_lock, write_training
 
 pytest_plugins = ["tests.tracked_project"]
-
-RULES = Register.model_validate({"name": "m", "significance": 0.05, "floors": {"missing": 0.5, "no_tool": 0.5}})
 
 
 def decision() -> dict[str, Any]:
@@ -35,179 +33,316 @@ def decision() -> dict[str, Any]:
     return value
 
 
+def another(weights: str, tuned: int, **evaluation: Any) -> dict[str, Any]:
+    """Train another adapter, evaluate it, and register it."""
+    write_training(key=f"{weights:0<64}"[:64], weights=weights.encode())
+    write_evaluation(tuned=tuned, **evaluation)
+    return decision()
+
+
 def registry() -> Registry:
     return Registry(open_store(), "callwright")
 
 
 def versions() -> int:
-    return len(registry().store.client.search_model_versions("name='callwright'"))
+    return len(registry().versions())
 
 
-class TestGate:
-    def test_better_than_base_with_its_floors_held_is_champion(self) -> None:
-        assert objections(metrics(), RULES, None) == []
-
-    def test_no_better_than_base_is_not(self) -> None:
-        assert objections(metrics(tuned=40, base=40), RULES, None) == [
-            "tuned is right on 40.0% of the rows and base on 40.0%"
-        ]
-
-    def test_a_lead_that_may_be_chance_is_not(self) -> None:
-        (why,) = objections(metrics(p_value=0.05), RULES, None)
-        assert "may be chance (McNemar p = 0.05)" in why
-
-    def test_a_floor_that_is_not_held_is_told_with_both_numbers(self) -> None:
-        (why,) = objections(metrics(no_tool=score(49)), RULES, None)
-        assert why == "no_tool on seen tools is at 49.0%, under its floor of 50%"
-
-    def test_a_floor_that_is_just_held_is_held(self) -> None:
-        assert objections(metrics(no_tool=score(50)), RULES, None) == []
-
-    @pytest.mark.parametrize("accuracy", [math.nan, math.inf, None, True, "0.9"])
-    def test_what_is_no_number_is_never_champion(self, accuracy: Any) -> None:
-        broken = metrics()
-        broken["tuned"]["overall"]["accuracy"] = accuracy
-        assert "missing or no number" in objections(broken, RULES, None)[0]
-
-    def test_a_slice_without_rows_is_never_champion(self) -> None:
-        (why,) = objections(metrics(no_tool=score(0, 0)), RULES, None)
-        assert "no_tool on seen tools has no accuracy" in why
-
-    def test_a_missing_slice_is_never_champion(self) -> None:
-        broken = metrics()
-        del broken["tuned"]["by_tools"]["seen"]["by_category"]["missing"]
-        del broken["comparison"]
-        assert len(objections(broken, RULES, None)) == 2
-
-    def test_equal_to_the_champion_is_enough_and_one_row_less_is_not(self) -> None:
-        assert objections(metrics(tuned=85), RULES, Champion("3", 0.85)) == []
-        (why,) = objections(metrics(tuned=84), RULES, Champion("3", 0.85))
-        assert why == "84.0% is worse than champion version 3's 85.0% on the same rows"
-
-    def test_a_champion_that_cannot_be_compared_with_stays(self) -> None:
-        (why,) = objections(metrics(), RULES, Champion("3", None, "it has no accuracy"))
-        assert why == "champion version 3 cannot be compared with: it has no accuracy"
+def with_floor(category: str, floor: float) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    changed = text.replace(f"{category}: 0.5", f"{category}: {floor}")
+    assert changed != text
+    Path("params.yaml").write_text(changed, encoding="utf-8")
 
 
-class TestRegistry:
-    def test_a_good_adapter_becomes_champion_with_all_that_made_it(self, project: Path) -> None:
+class TestPromote:
+    def test_a_good_adapter_becomes_champion_with_all_that_made_it(self, evaluated: Path) -> None:
         made = decision()
-        assert (made["decision"], made["alias"], made["version"], made["tracking"]) == (
-            "promote",
-            "champion",
-            "1",
-            "done",
-        )
-        assert made["champion_version"] is None
-        assert made["numbers"]["floors"]["no_tool"] == {"floor": 0.5, "accuracy": 0.7}
-        assert made["reason"].startswith("Champion: tuned is right on 85.0% of the rows, base on 2.0%")
+        assert [made[key] for key in ("decision", "alias", "version", "tracking", "champion_version")] == [
+            *("promote", "champion", "1", "done"),
+            None,
+        ]
+        assert made["numbers"]["base"]["wins"] == 166
+        assert made["reason"].startswith("Champion: tuned is right on 85.0% of 200 rows, base on 2.0%")
         version = registry().version("1")
-        assert version.tags["callwright.adapter_hash"] == made["adapter_hash"]
-        assert version.tags["callwright.base"] == "smollm2-135m@abc"
-        assert version.tags["callwright.data_hash"].endswith(".dir")
-        assert "| zh-TW | 2.0% of 100 | 85.0% of 100 |" in str(version.description)
+        tags = version.tags
+        assert tags["callwright.adapter_hash"] == made["adapter_hash"]
+        assert tags["callwright.base"] == "smollm2-135m@abc"
+        assert tags["callwright.data_hash"].startswith("0123")
+        assert tags["callwright.validated_hash"].startswith("fedc")
+        assert (tags["callwright.accuracy"], tags["callwright.base_accuracy"]) == ("0.85", "0.02")
+        assert (tags["callwright.decision"], tags["callwright.reason"]) == ("promote", made["reason"])
+        assert json.loads(tags["callwright.promoted"])["action"] == "register"
         run = registry().store.client.get_run(made["run_id"])
         assert version.run_id == made["run_id"]
-        assert version.source == f"{run.info.artifact_uri}/adapter"
-        assert "MODEL_CARD.md" in [one.path for one in registry().store.client.list_artifacts(made["run_id"])]
+        assert version.source == f"{run.info.artifact_uri}/model-{made['adapter_hash'][:12]}"
+        assert run.data.tags["callwright.decision"] == "promote"
 
-    def test_registering_twice_makes_one_version_and_the_same_bytes(self, project: Path) -> None:
+    def test_its_files_are_a_model_for_mlflow_with_the_adapter_in_it(self, evaluated: Path, tmp_path: Path) -> None:
+        decision()
+        (tmp_path / "fetched").mkdir()
+        adapter = registry().fetch_adapter("1", tmp_path / "fetched")
+        assert (adapter / "adapter_model.safetensors").read_bytes() == b"weights"
+        told = yaml.safe_load((tmp_path / "fetched/MLmodel").read_text(encoding="utf-8"))
+        assert told["metadata"]["callwright.base"] == "smollm2-135m@abc"
+
+    def test_its_card_tells_scores_slices_limits_licence_and_lineage(self, evaluated: Path) -> None:
+        decision()
+        card = next(Path("mlruns/artifacts").rglob("MODEL_CARD.md")).read_text(encoding="utf-8")
+        assert registry().version("1").description == card
+        assert "| all rows | 2.0% of 200 | 85.0% of 200 |" in card
+        assert "## The gate: promote" in card
+        assert "| category:single | 80 | " in card
+        assert "- Floor of no_tool on seen tools: 50%; it is at " in card
+        assert "SmolLM2-135M-Instruct (Apache-2.0, Hugging Face)" in card
+        assert "- `callwright.base`: smollm2-135m@abc" in card
+
+    def test_a_better_one_takes_over_and_the_old_champion_is_previous(self, evaluated: Path) -> None:
+        decision()
+        made = another("b", 180)
+        assert (made["decision"], made["version"], made["champion_version"]) == ("promote", "2", "1")
+        assert (made["numbers"]["champion"]["wins"], made["numbers"]["champion"]["losses"]) == (10, 0)
+        assert aliases("callwright") == made["aliases"] == {"champion": "2", "previous": "1"}
+        another("c", 190)
+        assert aliases("callwright") == {"champion": "3", "previous": "2"}
+
+    def test_an_equal_one_takes_over_too(self, evaluated: Path) -> None:
+        decision()
+        assert another("b", 170)["decision"] == "promote"
+        assert aliases("callwright") == {"champion": "2", "previous": "1"}
+
+    def test_registering_twice_makes_one_version_and_the_same_bytes(self, evaluated: Path) -> None:
         decision()
         before = Path("reports/register/decision.json").read_bytes()
         decision()
         assert Path("reports/register/decision.json").read_bytes() == before
         Path("mlruns/last-decision.json").unlink()
         again = decision()
-        assert (again["decision"], again["version"]) == ("keep", "1")
+        assert (again["decision"], again["version"]) == ("promote", "1")
+        assert again["reason"].startswith("Champion already, and it stays: tuned is right on")
         assert versions() == 1
 
-    def test_nothing_changed_ends_in_two_seconds_without_mlflow(self, project: Path) -> None:
+
+class TestChallenge:
+    def test_fewer_right_rows_that_may_be_chance_leave_it_to_a_person(self, evaluated: Path) -> None:
+        decision()
+        made = another("b", 166)
+        assert (made["decision"], made["alias"], made["version"]) == ("challenge", "challenger", "2")
+        assert "champion 1 on 85.0%" in made["reason"]
+        assert aliases("callwright") == {"champion": "1", "challenger": "2"}
+
+    def test_a_challenger_that_passes_later_loses_that_alias(self, evaluated: Path) -> None:
+        decision()
+        another("b", 166)
+        write_evaluation(tuned=171)
+        assert decision()["version"] == "2"
+        assert aliases("callwright") == {"champion": "2", "previous": "1"}
+
+    def test_what_a_person_took_out_of_service_comes_back_by_hand_only(self, evaluated: Path) -> None:
+        decision()
+        another("b", 180)
+        roll_back(registry(), "2 invents 城市")
+        made = decision()
+        assert (made["decision"], made["version"]) == ("challenge", "2")
+        assert "version 2 was taken out of service by hand (" in made["reason"]
+        assert "rollback: 2 invents 城市); callwright promote 2 --why … puts it back" in made["reason"]
+        assert aliases("callwright")["champion"] == "1"
+        put_into_service(registry(), "2", "the prompt was at fault")
+        assert decision()["decision"] == "promote"
+        assert aliases("callwright")["champion"] == "2"
+
+
+class TestRefuse:
+    @pytest.mark.parametrize(
+        ("evaluation", "why"),
+        [
+            ({"tuned": 40, "base": 40}, "tuned is right on 20.0% of 200 rows, base on 20.0%"),
+            ({"tuned": 30, "base": 40}, "tuned is right on 15.0% of 200 rows, base on 20.0%"),
+            ({"tuned": 43, "base": 40}, "may be chance (3 rows won, 0 lost, McNemar p = 0.25)"),
+            ({"wrong": "no_tool"}, "no_tool on seen tools is at 0.0%, under its floor of 50%"),
+        ],
+    )
+    def test_no_version_stands_for_it_and_the_run_tells_why(
+        self, evaluated: Path, evaluation: dict[str, Any], why: str
+    ) -> None:
+        write_evaluation(**evaluation)
+        made = decision()
+        assert [made[key] for key in ("decision", "version", "alias", "aliases")] == ["refuse", None, None, {}]
+        assert made["reason"].startswith("Refused: ")
+        assert any(why in reason for reason in made["reasons"])
+        run = registry().store.client.get_run(made["run_id"])
+        assert run.info.status == "FINISHED"
+        assert (run.data.tags["callwright.decision"], run.data.tags["callwright.reason"]) == ("refuse", made["reason"])
+        assert versions() == 0
+
+    def test_one_that_is_worse_than_the_champion_changes_nothing(self, evaluated: Path) -> None:
+        decision()
+        another("b", 180)
+        before, tags = registry().standing(), [one.tags for one in registry().versions()]
+        made = another("c", 120)
+        assert (made["decision"], made["version"], made["champion_version"]) == ("refuse", None, "2")
+        assert "champion 2 on 90.0%, and that is no chance" in made["reason"]
+        assert registry().standing() == before
+        assert [one.tags for one in registry().versions()] == tags
+
+    @pytest.mark.parametrize(
+        ("model", "accuracy"),
+        [("tuned", math.nan), ("base", math.nan), ("tuned", None), ("tuned", "0.85"), ("base", 0.01)],
+    )
+    def test_a_score_that_is_not_that_of_the_answers_is_refused(
+        self, evaluated: Path, model: str, accuracy: Any
+    ) -> None:
+        file = Path("reports/evaluate/metrics.json")
+        broken = json.loads(file.read_text())
+        broken[model]["overall"]["accuracy"] = accuracy
+        file.write_text(json.dumps(broken))
+        made = decision()
+        assert made["decision"] == "refuse"
+        assert f"reports/evaluate/metrics.json says that {model} is right on" in made["reasons"][0]
+        assert f"accuracy {accuracy}, and the rows of answers.jsonl " in made["reasons"][0]
+        assert versions() == 0
+
+    def test_other_rows_of_base_and_rows_twice_are_refused(self, evaluated: Path) -> None:
+        file = Path("reports/evaluate/answers.jsonl")
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(lines[1:]) + "\n")
+        assert any("base has no verdict on office-000000" in reason for reason in decision()["reasons"])
+        file.write_text("\n".join([*lines, lines[0]]) + "\n")
+        assert any("base has two verdicts on office-000000" in reason for reason in decision()["reasons"])
+
+    def test_a_champion_that_fails_under_new_rules_stays_and_the_way_out_is_told(self, evaluated: Path) -> None:
+        decision()
+        with_floor("no_tool", 0.99)
+        made = decision()
+        assert (made["decision"], made["version"], made["champion_version"]) == ("refuse", None, "1")
+        assert made["reason"].startswith("Version 1 is in service, and would be refused today: no_tool on seen tools")
+        assert made["reason"].endswith("It stays; callwright promote VERSION --why … puts another one into service.")
+        assert aliases("callwright") == {"champion": "1"}
+        before = Path("reports/register/decision.json").read_bytes()
+        decision()
+        assert Path("reports/register/decision.json").read_bytes() == before
+
+    def test_with_a_previous_the_way_out_is_a_rollback(self, evaluated: Path) -> None:
+        decision()
+        another("b", 180)
+        write_evaluation(tuned=180, wrong="missing")
+        assert decision()["reason"].endswith("It stays; callwright rollback --why … puts version 1 back.")
+        assert aliases("callwright") == {"champion": "2", "previous": "1"}
+
+
+class TestQuickly:
+    @pytest.mark.parametrize("tuned", [170, 3])
+    def test_nothing_changed_ends_in_two_seconds_without_mlflow(self, evaluated: Path, tuned: int) -> None:
+        write_evaluation(tuned=tuned)
         decision()
         code = "import sys, stages.register as r; r.main(); assert 'mlflow' not in sys.modules"
         started = time.monotonic()
         subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(ROOT)})
         assert time.monotonic() - started < 2
 
-    def test_a_better_one_takes_over_and_the_old_champion_is_previous(self, project: Path) -> None:
+    def test_a_move_that_a_crash_left_undone_is_not_quick(self, evaluated: Path) -> None:
         decision()
-        write_training(key="b" * 64, weights=b"better")
-        write_metrics(metrics(tuned=90))
-        made = decision()
-        assert (made["decision"], made["version"], made["champion_version"]) == ("promote", "2", "1")
-        assert made["numbers"]["champion"] == {"version": "1", "accuracy": 0.85}
+        another("b", 180)
+        registry().tag_model("callwright.settled", "another")
+        registry().store.client.set_registered_model_alias("callwright", "previous", "2")
+        decision()
         assert aliases("callwright") == {"champion": "2", "previous": "1"}
-        write_training(key="c" * 64, weights=b"best")
-        write_metrics(metrics(tuned=95))
-        decision()
-        assert aliases("callwright") == {"champion": "3", "previous": "2"}
 
-    def test_a_worse_one_is_the_challenger_and_the_champion_stays(self, project: Path) -> None:
-        decision()
-        write_training(key="b" * 64, weights=b"worse")
-        write_metrics(metrics(tuned=80))
-        made = decision()
-        assert (made["decision"], made["alias"], made["champion_version"]) == ("challenge", "challenger", "1")
-        assert aliases("callwright") == {"champion": "1", "challenger": "2"}
+    def test_other_floors_and_other_answers_are_another_decision(self) -> None:
+        def inputs(floor: float, answers_hash: str = "a") -> str:
+            rules = {"name": "m", "significance": 0.05, "margin": 0.05, "least_rows": 50}
+            read = Register.model_validate(rules | {"floors": {"missing": floor, "no_tool": 0.5}})
+            return register.Evidence("hash", {}, metrics(), read, answers_hash).seals["inputs"]
 
-    def test_a_challenger_that_passes_later_loses_that_alias(self, project: Path) -> None:
-        write_metrics(metrics(p_value=0.5))
-        decision()
-        assert aliases("callwright") == {"challenger": "1"}
-        write_metrics(metrics())
-        decision()
-        assert aliases("callwright") == {"champion": "1"}
+        assert inputs(0.5) == inputs(0.5)
+        assert len({inputs(0.5), inputs(0.6), inputs(0.5, "b")}) == 3
 
-    def test_a_champion_that_fails_under_new_rules_is_no_champion(self, project: Path) -> None:
-        decision()
-        params = Path("params.yaml").read_text()
-        Path("params.yaml").write_text(params.replace("no_tool: 0.5", "no_tool: 0.9"))
-        made = decision()
-        assert "under its floor of 90%" in made["reason"]
-        assert aliases("callwright") == {"challenger": "1"}
-        before = Path("reports/register/decision.json").read_bytes()
-        decision()
-        assert Path("reports/register/decision.json").read_bytes() == before
 
-    def test_a_champion_judged_on_other_rows_answers_these(
-        self,
-        project: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        asked = []
+class TestIncumbent:
+    """The champion is compared on the same rows, judged by the same code; else it answers anew."""
 
-        def answer_adapter(folder: Path) -> dict[str, Any]:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The adapters that were asked anew; each has 176 rows right."""
+        asked: list[bytes] = []
+
+        def answer_adapter(folder: Path) -> list[dict[str, Any]]:
             asked.append((folder / "adapter_model.safetensors").read_bytes())
-            return {"overall": score(88)}
+            return answers("champion", 176)
 
-        evaluate = ModuleType("stages.evaluate")
-        evaluate.answer_adapter = answer_adapter  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "stages.evaluate", evaluate)
+        monkeypatch.setattr(evaluate, "answer_adapter", answer_adapter)
+        return asked
+
+    def test_judged_on_the_same_rows_it_is_not_asked_again(self, evaluated: Path, asked: list[bytes]) -> None:
         decision()
-        write_training(key="b" * 64, weights=b"other")
-        write_metrics(metrics(tuned=87), test_hash="rows-2")
-        made = decision()
-        assert asked == [b"weights"]
-        assert made["alias"] == "challenger"
-        assert made["numbers"]["champion"] == {"version": "1", "accuracy": 0.88}
-        write_metrics(metrics(tuned=89), test_hash="rows-2")
-        assert decision()["alias"] == "champion"
-        assert len(asked) == 1, "what it scored on these rows is noted"
+        assert another("b", 180)["numbers"]["champion"]["other"] == 0.85
+        assert asked == []
 
-    def test_a_champion_whose_adapter_is_gone_is_not_replaced(self, project: Path) -> None:
+    def test_judged_on_other_rows_it_answers_these_once(self, evaluated: Path, asked: list[bytes]) -> None:
+        decision()
+        made = another("b", 174, test_hash="rows-2")
+        assert asked == [b"weights"]
+        assert made["decision"] == "challenge"
+        assert made["numbers"]["champion"]["other"] == 0.88
+        write_evaluation(tuned=178, test_hash="rows-2")
+        assert decision()["decision"] == "promote"
+        assert len(asked) == 1, "what it answered is kept"
+
+    def test_judged_by_other_code_it_answers_again(self, evaluated: Path, asked: list[bytes]) -> None:
+        decision()
+        write_lock(code="2")
+        another("b", 180)
+        assert asked == [b"weights"]
+
+    @pytest.mark.parametrize("kept", ['{"id": "of an older shape"}\n', "no JSON"])
+    def test_kept_answers_that_changed_are_made_again(self, evaluated: Path, asked: list[bytes], kept: str) -> None:
+        decision()
+        for file in Path("mlruns/artifacts").rglob("answers/*/answers.jsonl"):
+            file.write_text(kept)
+        another("b", 180)
+        assert asked == [b"weights"]
+
+    def test_a_champion_whose_adapter_is_gone_is_not_replaced(self, evaluated: Path, asked: list[bytes]) -> None:
         decision()
         for file in Path("mlruns/artifacts").rglob("adapter_model.safetensors"):
             file.write_bytes(b"changed")
-        write_training(key="b" * 64, weights=b"other")
-        write_metrics(test_hash="rows-2")
-        made = decision()
-        assert "no longer what was registered" in made["reason"]
-        assert aliases("callwright")["champion"] == "1"
+        made = another("b", 180, test_hash="rows-2")
+        assert made["decision"] == "challenge"
+        assert "champion 1 was not judged on these rows and its adapter cannot be had: version 1" in made["reason"]
+        assert "holds no adapter with the hash that was registered" in made["reason"]
+        assert aliases("callwright") == {"champion": "1", "challenger": "2"}
+
+    def test_a_champion_on_another_base_is_not_replaced(self, evaluated: Path, asked: list[bytes]) -> None:
+        decision()
+        registry().tag("1", "callwright.base", "qwen3-8b@1")
+        made = another("b", 180, test_hash="rows-2")
+        assert "stands on another base (qwen3-8b@1, here smollm2-135m@abc)" in made["reason"]
+        assert made["decision"] == "challenge"
+        assert asked == []
+
+    def test_if_another_comes_into_service_meanwhile_it_is_held_against_that(
+        self, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decision()
+        another("b", 180)
+        right = iter([160, 173])
+
+        def answer_adapter(folder: Path) -> list[dict[str, Any]]:
+            if aliases("callwright")["champion"] == "2":
+                roll_back(registry(), "while the third is judged")
+            return answers("champion", next(right))
+
+        monkeypatch.setattr(evaluate, "answer_adapter", answer_adapter)
+        made = another("c", 170, test_hash="rows-2")
+        assert (made["decision"], made["champion_version"]) == ("challenge", "1")
+        assert "champion 1 on 86.5%" in made["reason"]
+        assert aliases("callwright") == {"champion": "1", "previous": "2", "challenger": "3"}
 
 
 class TestOutage:
     def test_mlflow_down_is_a_warning_and_sync_makes_up_for_it(
         self,
-        project: Path,
+        evaluated: Path,
         refused: str,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
@@ -219,7 +354,7 @@ class TestOutage:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", refused)
         made = decision()
         assert (made["decision"], made["tracking"], made["version"]) == ("undecided", "unreachable", None)
-        assert made["numbers"]["tuned"] == 0.85
+        assert made["numbers"]["base"]["tuned"] == 0.85
         assert capsys.readouterr().err.count("\n") == 1
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         sync()
@@ -234,12 +369,12 @@ class TestOutage:
 
     def test_a_server_that_never_answers_costs_seconds(
         self,
-        project: Path,
+        evaluated: Path,
         black_hole: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", black_hole)
-        monkeypatch.setattr("stages._registry.PROBE_SECONDS", 0.3)
+        monkeypatch.setattr("stages._standing.PROBE_SECONDS", 0.3)
         started = time.monotonic()
         assert decision()["tracking"] == "unreachable"
         assert time.monotonic() - started < 2
@@ -258,17 +393,17 @@ class TestOutage:
         assert capsys.readouterr().err == "reports/train/summary.json is missing; dvc repro makes it\n"
 
 
-def test_metrics_without_their_rows_are_refused(bare: Path) -> None:
-    Path("reports/evaluate/metrics.json").write_text("{}")
-    with pytest.raises(Fault, match=r"metrics.json has no test_hash and no tuned; make it again with dvc repro"):
-        register.read_evidence()
+class TestBadFiles:
+    def test_metrics_without_their_rows(self, bare: Path) -> None:
+        Path("reports/evaluate/metrics.json").write_text("{}")
+        with pytest.raises(Fault, match=r"metrics.json has no test_hash and no tuned; make it again with dvc repro"):
+            register.read_evidence()
 
+    def test_no_answers(self, bare: Path) -> None:
+        Path("reports/evaluate/answers.jsonl").unlink()
+        with pytest.raises(Fault, match=r"reports/evaluate/answers.jsonl is missing; dvc repro makes it"):
+            register.read_evidence()
 
-def test_other_floors_are_another_decision() -> None:
-    def inputs(floor: float) -> str:
-        rules = Register.model_validate(
-            {"name": "m", "significance": 0.05, "floors": {"missing": floor, "no_tool": 0.5}}
-        )
-        return register.Evidence("hash", {}, metrics(), rules).inputs
-
-    assert inputs(0.5) == inputs(0.5) != inputs(0.6)
+    def test_answers_of_another_shape(self, project: Path) -> None:
+        with pytest.raises(Fault, match=r"answers.jsonl has a row that evaluate did not write \(KeyError\('model'\)\)"):
+            register.main()

