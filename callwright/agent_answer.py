@@ -113,7 +113,8 @@ def _call(call_id: str, ran: Ran, status: str) -> Item:
 
 
 def _result(call_id: str, ran: Ran) -> Item:
-    return {"type": "function_call_output", "call_id": call_id, "output": ran.result, "status": "completed"}
+    made: Item = {"type": "function_call_output", "id": _new("fco"), "call_id": call_id, "output": ran.result}
+    return made | {"status": "completed"}
 
 
 def _message(text: str, otherwise: str) -> Item:

@@ -53,6 +53,8 @@ def save(
 
     `facts` become its metadata. `Fault` where adapter and base do not belong together.
     """
+    if not (base / "callwright.json").is_file():
+        raise Fault(f"{base} holds no callwright.json, so nobody knows which base it is; dvc repro base makes it")
     said = _model.check_adapter(base, adapter)
     if not (adapter / "adapter_config.json").is_file():
         raise Fault(f"{adapter} holds no adapter_config.json; dvc repro makes the adapter")

@@ -198,21 +198,22 @@ def _trained_on(adapter: Path) -> str:
 class _Wrapper:
     """What MLflow asks: its own wrapper of a `ResponsesAgent` would answer a wrong request with a traceback."""
 
-    agent: Any
+    python_model: Any
+    """The agent, under the name by which MLflow's `unwrap_python_model` finds it."""
 
     def get_raw_model(self) -> Any:
-        return self.agent
+        return self.python_model
 
     def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         with told():
             if isinstance(model_input, dict) and model_input.get("stream"):
                 raise BadRequest("stream is true, and this address answers as a whole; leave it out")
-            whole: dict[str, Any] = self.agent.served.answer(model_input)
+            whole: dict[str, Any] = self.python_model.served.answer(model_input)
             return whole
 
     def predict_stream(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         with told():
-            yield from events(self.agent.served.answer(model_input))
+            yield from events(self.python_model.served.answer(model_input))
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> _Wrapper:

@@ -76,6 +76,7 @@ class Constrained:
         rules.append(f"call: {' | '.join(f'call{i}' for i in range(len(tools)))}")
         for i, tool in enumerate(tools):
             schema = {**_held(tool.parameters, "", self), "x-guidance": _SPELLING}
+            schema.setdefault("additionalProperties", False)  # names are exact where nothing is said
             before, after = self.form.around(tool.name)
             rules += [f"call{i}: {before} p{i} {after}", f"p{i}: %json {json.dumps(schema)}"]
         return "\n".join(rules if tools else ["start: TEXT", rules[1]])

@@ -129,9 +129,14 @@ def metrics(answers: Sequence[Row], ran: Sequence[Row] = ()) -> dict[str, Any]:
     made: dict[str, Any] = {name: scores.metrics(rows) for name, rows in plain.items()}
     made["tuned"]["robustness"] = scores.robustness(tuned)
     constrained = [row for row in tuned if row.setting == CONSTRAINED]
-    made["tuned"]["constrained"] = scores.metrics(constrained) if constrained else None
+    made["tuned"]["constrained"] = scores.metrics(constrained) | {"free": _freely(answers)} if constrained else None
     made["tuned"]["executed"] = executed.summary(ran) if ran else None
     return {**made, "comparison": scores.comparison(plain["base"], plain["tuned"])}
+
+
+def _freely(answers: Iterable[Row]) -> int:
+    """How many of the constrained answers were not held to anything: a grammar could not be made of their tools."""
+    return sum(bool(row.get("free")) for row in answers if row["setting"] == CONSTRAINED)
 
 
 def answer(
@@ -214,23 +219,25 @@ def _tuned(complete: Complete, exam: Exam, asked: Mapping[str, Prompt], tongue: 
 def _constrained(
     complete: Complete, exam: Exam, asked: Mapping[str, Prompt], tongue: Tongue, train_as: TrainAs
 ) -> list[Row]:
-    from stages._constrained import DOCUMENT, Constrained
+    from stages._constrained import DOCUMENT, Constrained, Held
 
     family = about(BASE).family
     native = train_as is TrainAs.NATIVE and family is not FamilyName.TEMPLATE
     grammars = Constrained(BASE, str(family) if native else DOCUMENT, tongue.stops)
     tools = {row.id: row.tools for row in exam.rows}
-    texts = answer(
-        complete,
-        asked,
-        tongue,
-        "tuned, held to the schemas",
-        lambda ids: grammars.for_tools([tools[row_id] for row_id in ids]),
-    )
+    rounds: list[tuple[list[str], Held]] = []
+
+    def held(ids: Sequence[str]) -> Held:
+        rounds.append((list(ids), grammars.for_tools([tools[row_id] for row_id in ids])))
+        return rounds[-1][1]
+
+    texts = answer(complete, asked, tongue, "tuned, held to the schemas", held)
+    free = {f"{ids[number]}~{CONSTRAINED}": why for ids, one in rounds for number, why in one.free.items()}
     rows = [replace(row, id=f"{row.id}~{CONSTRAINED}") for row in exam.rows]
     named = {f"{row_id}~{CONSTRAINED}": text for row_id, text in texts.items()}
     seen = {row.id: exam.seen[row.id.partition("~")[0]] for row in rows}
-    return judge("tuned", rows, named, seen, tongue.read, CONSTRAINED)
+    judged_rows = judge("tuned", rows, named, seen, tongue.read, CONSTRAINED)
+    return [row | {"free": free.get(row["id"])} for row in judged_rows]
 
 
 def _executed(complete: Complete, exam: Exam, params: Params) -> list[Row]:

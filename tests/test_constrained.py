@@ -195,6 +195,7 @@ def test_a_familys_calls_are_read_by_it_and_taken_by_their_tools(form: str, tmp_
         for row, token in zip(going, held.pick(going, scores), strict=True):
             answers[row].append(token)
         going = [row for row in going if answers[row][-1] not in stops]
+    assert held.free == {}
     for tokens in answers:
         answer = FAMILIES[form].read(tokenizer.decode(tokens[:-1]))
         assert isinstance(answer, Called), answer
@@ -285,6 +286,40 @@ def test_moments_are_spelt_as_their_grammar_has_it(
     tokens = [*hub.encode(text, add_special_tokens=False), STOP]
     assert kept(grammars, (CALENDAR,), tokens) != tokens
     assert kept(Constrained(base, DOCUMENT, [STOP], moments=False), (CALENDAR,), tokens) == tokens
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        (
+            DOCUMENT,
+            ['Say "tool" again', 'OK\n{"a": 1}', "OK\n  [1]", "``", " ", "\u3000", "OK\n\u3000{", "\n", "OK\x00"],
+        ),
+        ("llama3.1", ['Say "name" and', "Say <|eot_id|>", "Say <|reserved_special_token_17|>", '{"name": "x"', "[f("]),
+        ("mistral", ["Say [TOOL_CALLS] [", "Say [control_700]", "Say </s>", "[{"]),
+        ("qwen3", ["Say <tool_call>", "Say </think>", "Say <|im_end|>"]),
+    ],
+)
+def test_text_that_readers_take_for_a_call_is_not_possible(base: Path, hub: Any, form: str, texts: list[str]) -> None:
+    grammars = Constrained(base, form, [STOP])
+    for text in texts:
+        matcher = grammars.start((QUERY,))
+        assert not isinstance(matcher, str)
+        halves = text.partition("_")  # a control token is spelt out here, in two halves
+        tokens = [token for half in halves for token in hub.encode(half, add_special_tokens=False)]
+        assert not (matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()), text
+    for text in ("請問會議室要訂幾點?", "It is 5 [kg] {net}, `ls`.\n\n  Next: tools, name.", ' "a tool"'):
+        matcher = grammars.start((QUERY,))
+        assert not isinstance(matcher, str)
+        tokens = hub.encode(text, add_special_tokens=False)
+        assert matcher.try_consume_tokens(tokens) == len(tokens), text
+        assert matcher.is_accepting()
+
+
+def test_an_answer_ends_after_so_many_calls(grammars: Constrained, hub: Any) -> None:
+    call = '{"tool": "query_database", "params": {"query_str": "x"}}'
+    tokens = hub.encode("\n".join([call] * 16), add_special_tokens=False)
+    assert kept(grammars, (QUERY,), [*tokens, *hub.encode("\n")]) == [*tokens, STOP]
 
 
 def test_without_tools_only_text_is_possible(grammars: Constrained, hub: Any, words: list[str]) -> None:
