@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -27,11 +26,10 @@ from callwright.faults import Fault
 from callwright.loop import Model
 from callwright.outs import to_json, whole_file
 from callwright.params import FILE, read_params
+from commands.named_model import BASE, choose
 
 if TYPE_CHECKING:  # loaded when something is printed
     from rich.table import Table
-
-BASE, ADAPTER = Path("models/base"), Path("models/adapter")
 
 
 def run(
@@ -75,43 +73,25 @@ def _model(name: str, max_new_tokens: int, batch_size: int) -> Iterator[tuple[Mo
         yield WithoutDots(OpenAIModel(where, max_new_tokens=max_new_tokens)), {"model": f"{where.model} at {where.url}"}
         return
     with tempfile.TemporaryDirectory() as folder:
-        adapter, version = _adapter(name, Path(folder))
+        registered = read_params().register_.name if FILE.exists() else "callwright"
+        chosen = choose(name, registered, Path(folder))
         from stages._completion import folder_hash
         from stages._local import LocalModel
 
-        # bitsandbytes warns that kernels for inference in 4 bits are missing, which nobody here needs
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
         trained_as = read_params().format.train_as if FILE.exists() else None
-        local = LocalModel(BASE, adapter, max_new_tokens=max_new_tokens, batch_size=batch_size, train_as=trained_as)
+        local = LocalModel(
+            BASE, chosen.adapter, max_new_tokens=max_new_tokens, batch_size=batch_size, train_as=trained_as
+        )
         base = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
         yield (
             local,
             {
-                "model": version,
+                "model": chosen.about,
                 "base": f"{base['source']} at {base['revision']}",
-                "adapter": folder_hash(adapter) if adapter else None,
+                "adapter": folder_hash(chosen.adapter) if chosen.adapter else None,
                 "train_as": str(local.train_as),
             },
         )
-
-
-def _adapter(name: str, folder: Path) -> tuple[Path | None, str]:
-    if name == "base":
-        return None, "the base alone"
-    if name == "adapter":
-        if not ADAPTER.is_dir():
-            raise Fault(f"{ADAPTER} is missing; dvc repro makes it, or give --model base, champion or an address")
-        return ADAPTER, "the adapter"
-    if name != "champion":
-        raise Fault(
-            f"--model is {name!r}; give champion, adapter, base, or an address such as http://localhost:8000/v1"
-        )
-    from stages._champion import fetch
-
-    registered = read_params().register_.name
-    if champion := fetch(registered, folder):
-        return champion.adapter, f"version {champion.version} of {registered}"
-    raise Fault(f"no version of {registered} is champion; dvc repro registers one, or give --model adapter")
 
 
 def score(

@@ -10,12 +10,10 @@ the end. With requests it answers them one after another in one conversation; wi
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -30,8 +28,8 @@ from callwright.packs import Pack, PackTool, read_packs
 from callwright.params import FILE, Params, read_params
 from callwright.records import Language, System, User
 from commands.chat_view import View
+from commands.named_model import BASE, choose
 
-BASE, ADAPTER = Path("models/base"), Path("models/adapter")
 LIMITS = Limits(seconds=600)
 OFFERED = 6
 """So many tools are offered where no params.yaml says how many training offered."""
@@ -206,14 +204,6 @@ def _offered(packs: Sequence[Pack], given: str | None, params: Params | None) ->
     return (seen or list(known.values()))[: params.generate.tools_offered.max if params else OFFERED]
 
 
-@dataclass(frozen=True, slots=True)
-class _Local:
-    """A model on this machine that can be asked for by name."""
-
-    adapter: Path | None
-    about: str
-
-
 @contextlib.contextmanager
 def _model(name: str, params: Params | None) -> Iterator[tuple[Model, str]]:
     """The model, and what it is in words."""
@@ -224,42 +214,15 @@ def _model(name: str, params: Params | None) -> Iterator[tuple[Model, str]]:
         yield OpenAIModel(where), f"{where.model} at {where.url}"
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = _found(name, params, Path(folder))
+        knobs = params or read_params()
+        chosen = choose(name, knobs.register_.name, Path(folder), adapter_will_do=True)
         from stages._local import LocalModel
 
-        # bitsandbytes warns that kernels for inference in 4 bits are missing, which nobody here needs
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-        knobs = params or read_params()
         model = LocalModel(
             BASE,
-            found.adapter,
+            chosen.adapter,
             max_new_tokens=knobs.evaluate.max_new_tokens,
             batch_size=1,
             train_as=knobs.format.train_as,
         )
-        yield model, found.about
-
-
-def _found(name: str, params: Params | None, folder: Path) -> _Local:
-    if name == "base":
-        return _Local(None, f"the base alone, {BASE}")
-    if name == "adapter":
-        if not ADAPTER.is_dir():
-            raise Fault(f"{ADAPTER} is missing; dvc repro makes it, or give --model base")
-        return _Local(ADAPTER, f"{ADAPTER} on {BASE}")
-    if name != "champion":
-        raise Fault(
-            f"--model is {name!r}; give champion, base, adapter, or an address such as http://localhost:8000/v1"
-        )
-    from stages._champion import fetch
-    from stages._tracking import Unreachable
-
-    registered, why = (params or read_params()).register_.name, "nothing is registered as champion yet"
-    try:
-        if champion := fetch(registered, folder):
-            return _Local(champion.adapter, f"the champion, version {champion.version} of {registered}, on {BASE}")
-    except Unreachable as error:
-        why = str(error)
-    if not ADAPTER.is_dir():
-        raise Fault(f"there is no model to talk to: {why}, and {ADAPTER} is missing; make run makes both")
-    return _Local(ADAPTER, f"{ADAPTER} on {BASE} ({why})")
+        yield model, f"{chosen.about}, on {BASE}" if chosen.adapter else f"{chosen.about}, {BASE}"

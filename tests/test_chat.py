@@ -23,6 +23,7 @@ from callwright.records import Call, Language
 from commands import chat as chatting
 from commands.chat import chat
 from commands.chat_view import View, shown
+from commands.named_model import choose
 from stages import _champion
 from stages._completion import folder_hash
 from stages._tracking import Unreachable, open_store
@@ -68,7 +69,7 @@ def speaks(monkeypatch: pytest.MonkeyPatch, *texts: str) -> Scripted:
 def test_the_documents_request_shows_calls_results_state_and_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = speaks(monkeypatch, BOTH, "預算為 1.2 億，審核會已排入行事曆。")
+    model = speaks(monkeypatch, BOTH, "預算為 300 萬，審核會已排入行事曆。")
     assert chat([REQUEST], now=NOW) == 0
     out = capsys.readouterr().out
     assert [line for line in out.splitlines() if line.strip()] == [
@@ -77,10 +78,10 @@ def test_the_documents_request_shows_calls_results_state_and_answer(
         "now     Wednesday 2026-03-04 09:30",
         f"you     {REQUEST}",
         'call    query_database {"query_str": "預算表"}',
-        '        → {"amount": "1.2 億"}',
+        '        → {"amount": "300 萬"}',
         'call    add_calendar_event {"title": "審核會", "start_time": "tomorrow 15:00"}',
         '        → {"id": 17}',
-        "answer  預算為 1.2 億，審核會已排入行事曆。",
+        "answer  預算為 300 萬，審核會已排入行事曆。",
         "events" + " " * 51,
         "┏━━━┳━━━━┳━━━━━━━━┳━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━┓",
         "┃   ┃ id ┃ title  ┃ start_time       ┃ duration_minutes ┃",
@@ -148,7 +149,7 @@ def test_show_state_tells_all_tables(monkeypatch: pytest.MonkeyPatch, capsys: py
     speaks(monkeypatch, "好。")
     chat(["嗨"], now=NOW, show_state=True, tools="query_database")
     out = capsys.readouterr().out
-    assert "│ 1  │ 預算表           │ 1.2 億  │" in out
+    assert any(line.split() == ["│", "2", "│", "預算表", "│", "300", "萬", "│"] for line in out.splitlines())
     assert "empty   events, bookings, emails, tasks, contacts," in out
 
 
@@ -236,11 +237,11 @@ def test_tools_that_training_held_out_are_not_offered_unless_named(monkeypatch: 
         ({"pack": " , "}, "--pack names no pack; give one of packs/, such as office"),
         ({"tools": "fly"}, "--tools: there is no tool 'fly' in office; there are query_database, "),
         ({"tools": ","}, "--tools names no tool; give some of query_database, "),
-        ({"model": "gpt"}, "--model is 'gpt'; give champion, base, adapter, or an address such as http://"),
+        ({"model": "gpt"}, "--model is 'gpt'; give champion, adapter, base, or an address such as http://"),
         ({"model": "adapter"}, "models/adapter is missing; dvc repro makes it, or give --model base"),
         (
             {"model": "champion"},
-            "there is no model to talk to: nothing is registered as champion yet, and models/adapter is missing; make ",
+            "there is no model to talk to: no version of callwright is champion, and models/adapter is missing; ",
         ),
         ({"model": "base"}, "models/base/callwright.json cannot be read"),
         ({"model": "http://localhost:x/v1"}, "the address in --model is no address"),
@@ -397,15 +398,18 @@ def test_without_a_champion_the_adapter_here_is_asked_and_it_is_said_why(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "models/adapter").mkdir(parents=True)
-    found = chatting._found("champion", None, project)
+    found = choose("champion", "callwright", project, adapter_will_do=True)
     assert found.adapter == Path("models/adapter")
-    assert found.about == "models/adapter on models/base (nothing is registered as champion yet)"
+    assert found.about == "models/adapter (no version of callwright is champion)"
 
     def away(*_: object) -> None:
         raise Unreachable("MLflow at http://x does not answer")
 
     monkeypatch.setattr(_champion, "fetch", away)
-    assert chatting._found("champion", None, project).about.endswith("(MLflow at http://x does not answer)")
+    about = choose("champion", "callwright", project, adapter_will_do=True).about
+    assert about == "models/adapter (MLflow at http://x does not answer)"
+    with pytest.raises(Unreachable):
+        choose("champion", "callwright", project)
 
 
 def test_a_server_at_an_address_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
