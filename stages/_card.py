@@ -116,8 +116,9 @@ on dev {summary.get("dev_loss")}.
 
 ## Use
 
-    mlflow.artifacts.download_artifacts("models:/{name}@champion")    # the version's files; the adapter is among them
-    peft.PeftModel.from_pretrained(base, folder)                      # on the base named above{rounded}; not on another
+    mlflow models serve -m models:/{name}@champion --env-manager local       # docs/serving.md
+    folder = mlflow.artifacts.download_artifacts("models:/{name}@champion")  # the version's files
+    peft.PeftModel.from_pretrained(base, f"{{folder}}/artifacts/adapter")     # on the base above{rounded}; no other
 """
 
 

@@ -24,7 +24,7 @@ RINGS = {"callwright": 0, "stages": 1, "flows": 2, "commands": 2}
 HEAVY = {"torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "mlflow", "matplotlib", "accelerate"}
 OWN_HEAVY = {
     *("stages/_decode.py", "stages/_fused.py", "stages/_loss.py", "stages/_qlora.py", "stages/_soap.py"),
-    *("stages/_trainer.py", "stages/_tree.py"),
+    *("stages/_agent_code.py", "stages/_trainer.py", "stages/_tree.py"),
 }
 """Imported inside functions only, or by each other, as their docstrings say."""
 
