@@ -180,9 +180,10 @@ def _apart(tuned: Contender, champion: Contender | None) -> dict[str, Any]:
 
 
 def _shared(tuned: Contender, other: Contender) -> set[str]:
-    """The settings in which both answered the same rows."""
+    """The settings in which both answered the same rows, freely: what decides is what is served."""
     ours, theirs = _by_setting(tuned), _by_setting(other)
-    return {setting for setting in ours.keys() & theirs.keys() if ours[setting].keys() == theirs[setting].keys()}
+    both = (ours.keys() & theirs.keys()) - {CONSTRAINED}
+    return {setting for setting in both if ours[setting].keys() == theirs[setting].keys()}
 
 
 def _by_setting(one: Contender) -> dict[str, dict[str, Judged]]:

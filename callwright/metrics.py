@@ -101,7 +101,7 @@ def robustness(rows: Sequence[Judged]) -> dict[str, Any]:
     plain = {row.id: row for row in rows if row.setting == PLAIN}
     found = {}
     for name, part in slices([row for row in rows if robust(row)]).items():
-        before = [plain[row.id.partition("~")[0]] for row in part]
+        before = [plain[row.id.rpartition("~")[0]] for row in part]
         found[name.removeprefix(ROBUST)] = {**accuracy(part), "unchanged": accuracy(before)}
     return found
 

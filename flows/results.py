@@ -64,4 +64,4 @@ def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _share(score: Mapping[str, Any]) -> str:
-    return f"{score['accuracy']:.1%}"
+    return "–" if score["accuracy"] is None else f"{score['accuracy']:.1%}"

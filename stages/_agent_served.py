@@ -86,7 +86,9 @@ class Served:
         if odd := next((name for name in names if name not in known), None):
             raise BadRequest(f"custom_inputs.pack: there is no pack {odd!r}; there are {', '.join(known) or 'none'}")
         try:
-            return self._read.setdefault(names, read_packs(names, self.packs))
+            if names not in self._read:
+                self._read[names] = read_packs(names, self.packs)
+            return self._read[names]
         except Fault as fault:
             told = str(fault).replace(f"{self.packs}{os.sep}", "packs/")
             raise BadRequest(f"custom_inputs.pack: {told}") from None

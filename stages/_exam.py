@@ -56,7 +56,7 @@ def read_exam() -> Exam:
     packs = read_packs(params.generate.packs)
     changed = {str(change): robustness.changed_rows(sample, change, packs) for change in asked.changes}
     for row in (row for rows in changed.values() for row in rows):
-        seen[row.id] = seen[row.id.partition("~")[0]]
+        seen[row.id] = seen[row.id.rpartition("~")[0]]
     return Exam(test, changed, seen)
 
 

@@ -39,14 +39,15 @@ def incumbent(registry: Registry, version: str, tuned: Contender, base: str) -> 
     if its != base:
         return None, f"{name} was not judged on these rows and stands on another base ({its}, here {base})"
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            adapter = registry.fetch_adapter(version, Path(folder))
-        except (Unreachable, Fault) as error:
-            return None, f"{name} was not judged on these rows and its adapter cannot be had: {error}"
         from stages import evaluate
 
+        try:
+            adapter = registry.fetch_adapter(version, Path(folder))
+            evaluate.text_of(adapter)
+        except (Unreachable, Fault, ValueError, KeyError, TypeError) as error:
+            return None, f"{name} was not judged on these rows and its adapter cannot be asked: {error}"
         print(f"register: champion version {version} was not judged on these rows; it answers them now", flush=True)
-        answers = evaluate.answer_adapter(adapter)
+        answers = evaluate.answer_adapter(adapter, test_hash)
     with told_unreachable():
         registry.keep_answers(version, test_hash, by, answers)
     return Contender(name, test_hash, evaluate.judged(answers)), ""
@@ -56,7 +57,7 @@ def judged_by() -> str:
     """Of the code and knobs that evaluate ran with, as DVC has them: other ones may judge the same answer otherwise."""
     try:
         entry = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]["evaluate"]
-        code = [dep for dep in entry["deps"] if dep["path"].partition("/")[0] in ("callwright", "stages")]
+        code = [dep for dep in entry["deps"] if dep["path"].partition("/")[0] in ("callwright", "stages", "presets")]
         told = json.dumps([code, entry.get("params")], sort_keys=True)
     except (OSError, yaml.YAMLError, TypeError, KeyError):
         told = ""  # run by hand: nothing tells

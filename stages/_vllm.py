@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -90,15 +91,30 @@ class Server:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[list[int]]:
-        """The next tokens of each prompt up to a stop (not included), the likeliest at temperature 0."""
-        answers: list[list[int]] = []
-        for start in range(0, len(prompts), AT_ONCE):
-            part = list(prompts[start : start + AT_ONCE])
-            more = {"stop_token_ids": sorted(stops), "return_token_ids": True, "skip_special_tokens": False}
-            made = self._client.completions.create(
-                model=NAME, prompt=part, max_tokens=max_new_tokens, temperature=temperature, seed=seed, extra_body=more
-            )
-            answers += _answers(made.choices, len(part), stops)
+        """The next tokens of each prompt up to a stop (not included), the likeliest at temperature 0.
+
+        vLLM gives each prompt of a request the request's seed, so equal prompts are asked with one each.
+        """
+        again = Counter[tuple[int, ...]]()
+        draws: dict[int, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            draws.setdefault(again[tuple(prompt)] if temperature else 0, []).append(row)
+            again[tuple(prompt)] += 1
+        answers: list[list[int]] = [[] for _ in prompts]
+        more = {"stop_token_ids": sorted(stops), "return_token_ids": True, "skip_special_tokens": False}
+        for draw, rows in draws.items():
+            for start in range(0, len(rows), AT_ONCE):
+                part = rows[start : start + AT_ONCE]
+                made = self._client.completions.create(
+                    model=NAME,
+                    prompt=[prompts[row] for row in part],
+                    max_tokens=max_new_tokens,
+                    temperature=temperature,
+                    seed=seed + draw,
+                    extra_body=more,
+                )
+                for row, answer in zip(part, _answers(made.choices, len(part), stops), strict=True):
+                    answers[row] = answer
         return answers
 
     def _wait(self) -> None:

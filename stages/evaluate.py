@@ -11,6 +11,7 @@ the raw text, what it was read as, and the verdict; the metrics can be computed 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,14 +184,24 @@ def _watch(name: str, rows: int) -> Callable[[int], None]:
     return watch
 
 
-def answer_adapter(folder: Path) -> list[Row]:
+def text_of(folder: Path) -> TrainAs:
+    """The text that an adapter was trained on; `Fault` where it does not fit the base that is here."""
+    said = check_adapter(BASE, folder).get("train_as", read_params().format.train_as)
+    if said not in list(TrainAs):
+        raise Fault(f"{folder} was trained on the text {said!r}, which this version does not know")
+    return TrainAs(said)
+
+
+def answer_adapter(folder: Path, test_hash: str) -> list[Row]:
     """Rows of answers.jsonl of another adapter of the same base on today's exam, in the text of its own training.
 
     A row that its text cannot hold has an empty answer, which is wrong: what a model cannot be asked it cannot do.
+    `test_hash` is that of the exam which the others were asked.
     """
-    params = read_params()
-    train_as = TrainAs(check_adapter(BASE, folder).get("train_as", params.format.train_as))
-    exam = read_exam()
+    params, train_as, exam = read_params(), text_of(folder), read_exam()
+    if exam_hash(exam) != test_hash:
+        made = f"{OUT / 'metrics.json'} was made on other rows than data/ holds now"
+        raise Fault(f"{made}; evaluate again with dvc repro")
     asked = {setting: written(rows, train_as) for setting, rows in exam.settings.items()}
     tongue = Tongue.of(train_as)
     with engine(BASE, folder, params.evaluate) as complete:
@@ -208,9 +219,9 @@ def _tuned(complete: Complete, exam: Exam, asked: Mapping[str, Prompt], tongue: 
     changed = written((row for rows in exam.changed.values() for row in rows), train_as)
     texts = answer(complete, {**asked, **changed}, tongue, "tuned")
     rows: list[Row] = []
+    texts |= {row.id: "" for part in exam.changed.values() for row in part if row.id not in changed}
     for setting, examples in exam.settings.items():
-        askable = [row for row in examples if row.id in asked or row.id in changed]
-        rows += judge("tuned", askable if setting != scores.PLAIN else examples, texts, exam.seen, tongue.read, setting)
+        rows += judge("tuned", examples, texts, exam.seen, tongue.read, setting)
     if params.evaluate.constrained:
         rows += _constrained(complete, exam, asked, tongue, train_as)
     return rows
@@ -235,7 +246,7 @@ def _constrained(
     free = {f"{ids[number]}~{CONSTRAINED}": why for ids, one in rounds for number, why in one.free.items()}
     rows = [replace(row, id=f"{row.id}~{CONSTRAINED}") for row in exam.rows]
     named = {f"{row_id}~{CONSTRAINED}": text for row_id, text in texts.items()}
-    seen = {row.id: exam.seen[row.id.partition("~")[0]] for row in rows}
+    seen = {row.id: exam.seen[row.id.rpartition("~")[0]] for row in rows}
     judged_rows = judge("tuned", rows, named, seen, tongue.read, CONSTRAINED)
     return [row | {"free": free.get(row["id"])} for row in judged_rows]
 
@@ -271,7 +282,9 @@ def main() -> None:
     with engine(BASE, ADAPTER, params.evaluate) as complete:
         answers += _tuned(complete, exam, asked, tongue, params)
         ran = _executed(complete, exam, params)
-    found = metrics(answers, ran) | {"test_hash": exam_hash(exam), "set_aside": set_aside(), "now": str(NOW)}
+    trained = json.loads((TRAINED / "summary.json").read_text(encoding="utf-8"))["key"]
+    told = {"test_hash": exam_hash(exam), "key": trained, "set_aside": set_aside(), "now": str(NOW)}
+    found = metrics(answers, ran) | told
     with whole_folder(OUT) as folder:
         write_lines(folder / "answers.jsonl", answers)
         write_lines(folder / "executed.jsonl", ran)

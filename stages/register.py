@@ -61,7 +61,8 @@ class Evidence:
     @property
     def seals(self) -> dict[str, str]:
         """With the same ones, and the same champion, the decision is the same."""
-        told = json.dumps([self.metrics, self.answers_hash, self.rules.model_dump()], sort_keys=True)
+        code = [hashlib.sha256(Path(one.__file__).read_bytes()).hexdigest() for one in (gate, metrics)]
+        told = json.dumps([self.metrics, self.answers_hash, self.rules.model_dump(), code], sort_keys=True)
         inputs = hashlib.sha256(told.encode()).hexdigest()
         return {"adapter_hash": self.adapter_hash, "test_hash": self.test_hash, "inputs": inputs}
 
@@ -75,11 +76,15 @@ def read_evidence() -> Evidence:
     summary, scores = read_json(TRAIN / "summary.json"), read_json(EVALUATE / "metrics.json")
     for path, value, keys in (
         (TRAIN / "summary.json", summary, ("key", "base")),
-        (EVALUATE / "metrics.json", scores, ("test_hash", "tuned")),
+        (EVALUATE / "metrics.json", scores, ("test_hash", "key", "tuned")),
     ):
         missing = [key for key in keys if key not in value]
         if missing:
             raise Fault(f"{path} has no {' and no '.join(missing)}; make it again with dvc repro")
+    if scores["key"] != summary["key"]:
+        theirs, ours = str(scores["key"])[:8], str(summary["key"])[:8]
+        place = f"{EVALUATE / 'metrics.json'} is of the training {theirs}, and {ADAPTER} of {ours}"
+        raise Fault(f"{place}; evaluate it with dvc repro")
     for path in (ADAPTER, ANSWERS):
         if not path.exists():
             raise Fault(f"{path} is missing; dvc repro makes it")
@@ -93,8 +98,17 @@ def judge(evidence: Evidence, champion: gate.Contender | None, why_none: str = "
     found = gate.decide(tuned, base, champion, evidence.gate_rules, why_no_champion=why_none)
     odd = [*_otherwise(evidence, tuned), *_otherwise(evidence, base)]
     if not odd:
-        return found
+        return _with_all_rows(found, evidence, tuned)
     return replace(found, decision="refuse", reasons=(*odd, *(found.reasons if found.decision == "refuse" else ())))
+
+
+def _with_all_rows(found: gate.Decision, evidence: Evidence, tuned: gate.Contender) -> gate.Decision:
+    """Rows that this model's text cannot hold are asked of nobody: with many of them a person decides."""
+    aside, asked = int(evidence.metrics.get("set_aside") or 0), sum(row.setting == metrics.PLAIN for row in tuned.rows)
+    if found.decision != "promote" or aside <= evidence.rules.margin * (asked + aside):
+        return found
+    why = f"{aside} of {asked + aside} test rows could not be asked (data/formatted/set_aside.jsonl)"
+    return replace(found, decision="challenge", reasons=(f"{why}; callwright promote decides otherwise",))
 
 
 def contender(evidence: Evidence, name: str) -> gate.Contender:
@@ -225,6 +239,8 @@ def _registered(registry: Registry, evidence: Evidence, training: Completed, fou
     if version is None:
         source = _model_of(registry, evidence, training.run_id, card, made_from | thought)
         version = registry.add(source, training.run_id, made_from | thought)
+    elif not (registry.version(version).source or "").rstrip("/").rpartition("/")[2].startswith("model-"):
+        _put_model(registry, registry.version(version).source or "", card, made_from | thought)  # made by older code
     registry.describe(version, thought, card)
     answers = (row for row in read_lines(ANSWERS) if row["model"] == "tuned")
     registry.keep_answers(version, evidence.test_hash, judged_by(), answers)
@@ -233,13 +249,17 @@ def _registered(registry: Registry, evidence: Evidence, training: Completed, fou
 
 def _model_of(registry: Registry, evidence: Evidence, run_id: str, card: str, facts: Mapping[str, str]) -> str:
     """Where the version's files lie, beside its run: an MLflow model that can be served, the adapter in it."""
+    place = f"{registry.store.client.get_run(run_id).info.artifact_uri}/model-{evidence.adapter_hash[:12]}"
+    _put_model(registry, place, card, facts)
+    return place
+
+
+def _put_model(registry: Registry, place: str, card: str, facts: Mapping[str, str]) -> None:
     from stages import _agent
 
-    place = f"{registry.store.client.get_run(run_id).info.artifact_uri}/model-{evidence.adapter_hash[:12]}"
     with tempfile.TemporaryDirectory() as folder:
         _agent.save(Path(folder) / "model", ADAPTER, BASE, card=card, name=registry.name, facts=facts)
         registry.store.put(Path(folder) / "model", place)
-    return place
 
 
 def _not_against_a_hand(found: gate.Decision, version: str, tags: Mapping[str, str]) -> gate.Decision:

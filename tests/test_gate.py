@@ -211,13 +211,13 @@ def test_constrained_answers_are_reported_apart_and_decide_nothing() -> None:
     assert "constrained" not in made.numbers["champion"]["slices"]
 
 
-def test_both_constrained_are_a_slice() -> None:
+def test_constrained_answers_of_both_decide_nothing_either() -> None:
     constrained = [replace(one, setting="constrained") for one in TUNED.rows]
     worse = [replace(one, correct=i % 2 == 0) for i, one in enumerate(constrained)]
     champion = Contender("champion 3", "abc", [*TUNED.rows, *constrained])
     made = decide(Contender("tuned", "abc", [*TUNED.rows, *worse]), BASE, champion, RULES)
-    assert made.decision == "refuse"
-    assert made.numbers["champion"]["slices"]["constrained"]["regression"]
+    assert made.decision == "promote"
+    assert "constrained" not in made.numbers["champion"]["slices"]
 
 
 def test_a_floor_is_of_seen_tools_alone() -> None:

@@ -157,6 +157,7 @@ def test_the_metrics_computed_again_from_the_answers_are_the_metrics(clone: Clon
     found = clone.json("reports/evaluate/metrics.json")
     found.pop("test_hash")
     assert found.pop("set_aside") == 0
+    assert found.pop("key") == clone.json("reports/train/summary.json")["key"]
     assert found.pop("now") == "2026-03-02 09:00:00"
     answers, ran = (clone.lines(f"reports/evaluate/{name}.jsonl") for name in ("answers", "executed"))
     assert json.loads(json.dumps(metrics(answers, ran))) == found

@@ -19,7 +19,15 @@ from stages import evaluate, register
 from stages._moves import put_into_service, roll_back
 from stages._registry import Registry, aliases
 from stages._tracking import open_store
-from tests.tracked_project import ROOT, answers, metrics, write_evaluation, write_lock, write_training
+from tests.tracked_project import (
+    ROOT,
+    answers,
+    metrics,
+    write_evaluation,
+    write_lock,
+    write_metrics,
+    write_training,
+)
 
 pytest_plugins = ["tests.tracked_project"]
 
@@ -257,6 +265,18 @@ class TestQuickly:
         assert inputs(0.5) == inputs(0.5)
         assert len({inputs(0.5), inputs(0.6), inputs(0.5, "b")}) == 3
 
+    def test_an_adapter_that_was_not_evaluated_is_not_judged_by_anothers_answers(self, evaluated: Path) -> None:
+        write_metrics(json.loads(Path("reports/evaluate/metrics.json").read_text()), key="of another training")
+        with pytest.raises(Fault, match=r"metrics\.json is of the training of anoth, and models/adapter of "):
+            register.read_evidence()
+
+    def test_where_many_rows_could_not_be_asked_a_person_decides(self, evaluated: Path) -> None:
+        answers_ = Path("reports/evaluate/answers.jsonl").read_text()
+        for aside, word in ((10, "promote"), (11, "challenge")):
+            write_metrics(json.loads(Path("reports/evaluate/metrics.json").read_text()), set_aside=aside)
+            Path("reports/evaluate/answers.jsonl").write_text(answers_)
+            assert register.judge(register.read_evidence(), None).decision == word
+
 
 class TestIncumbent:
     """The champion is compared on the same rows, judged by the same code; else it answers anew."""
@@ -266,7 +286,7 @@ class TestIncumbent:
         """The adapters that were asked anew; each has 176 rows right."""
         asked: list[bytes] = []
 
-        def answer_adapter(folder: Path) -> list[dict[str, Any]]:
+        def answer_adapter(folder: Path, test_hash: str) -> list[dict[str, Any]]:
             asked.append((folder / "adapter_model.safetensors").read_bytes())
             return answers("champion", 176)
 
@@ -308,7 +328,7 @@ class TestIncumbent:
             file.write_bytes(b"changed")
         made = another("b", 180, test_hash="rows-2")
         assert made["decision"] == "challenge"
-        assert "champion 1 was not judged on these rows and its adapter cannot be had: version 1" in made["reason"]
+        assert "champion 1 was not judged on these rows and its adapter cannot be asked: version 1" in made["reason"]
         assert "holds no adapter with the hash that was registered" in made["reason"]
         assert aliases("callwright") == {"champion": "1", "challenger": "2"}
 
@@ -327,7 +347,7 @@ class TestIncumbent:
         another("b", 180)
         right = iter([160, 173])
 
-        def answer_adapter(folder: Path) -> list[dict[str, Any]]:
+        def answer_adapter(folder: Path, test_hash: str) -> list[dict[str, Any]]:
             if aliases("callwright")["champion"] == "2":
                 roll_back(registry(), "while the third is judged")
             return answers("champion", next(right))

@@ -144,7 +144,8 @@ def metrics(tuned: int = 85, base: int = 2, p_value: float = 1e-9, no_tool: Any 
 def write_metrics(value: dict[str, Any] | None = None, **changed: Any) -> None:
     folder = Path("reports/evaluate")
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**(value or metrics()), **changed})
+    key = json.loads(Path("reports/train/summary.json").read_text())["key"]
+    text = json.dumps({"key": key, **(value or metrics()), **changed})
     (folder / "metrics.json").write_text(text)
     (folder / "answers.jsonl").write_text('{"row": "office-1"}\n')
     (folder / "loss.png").write_bytes(b"\x89PNG")
