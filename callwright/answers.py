@@ -52,7 +52,8 @@ def read_answer(text: str) -> Answer:
     lines = [line.strip() for line in text.split("\n") if line.strip()]  # splitlines() cuts at U+2028, inside a string
     if not lines:
         return Unparsed(text, "the answer is empty")
-    if not any(line.startswith(("{", "[", "`")) or _NAMES_A_TOOL.search(line) for line in lines):
+    jsons = (_BEGINS_JSON.match(line) or _NAMES_A_TOOL.search(line) for line in lines)
+    if not (lines[0].startswith("{") or any(jsons)):
         return Said(text.strip())
     calls = []
     for number, line in enumerate(lines, start=1):
@@ -64,6 +65,10 @@ def read_answer(text: str) -> Answer:
     return Called(tuple(calls))
 
 
+_BEGINS_JSON = re.compile(
+    r"""[{\[]\s*(?:["'{\[\]}]|$|\w+\s*[:=(])"""  # not [1], a link, or {name} in prose
+    r"|\[[^\]]*$|`+\s*(?:[{\[]|[\w.]+\((?!\)))|`{3,}\s*(?:json|tool\w*)\b"
+)
 _NAMES_A_TOOL = re.compile(r'"tool"\s*:|\{\s*"tool"')
 _MARKS = re.compile(
     r"</?\|?(?:tool_?(?:calls?|use)|function_?calls?|python_tag|invoke)\b[^<>\n]{0,80}>"  # <tool_call>, <|python_tag|>
@@ -119,8 +124,12 @@ _ADDRESS = re.compile(r"https?://[!-~]*[A-Za-z0-9/=&#%-]")
 
 
 def is_question(text: str) -> bool:
-    """A question mark of any width, but not one inside an address (https://…/search?q=1)."""
-    return "?" in _ADDRESS.sub("", unicodedata.normalize("NFKC", text))
+    """A question mark of any width, but not one inside an address (https://…/search?q=1); or 嗎 at a line's end."""
+    plain = _ADDRESS.sub("", unicodedata.normalize("NFKC", text))
+    return "?" in plain or _ASKS.search(plain) is not None
+
+
+_ASKS = re.compile(r"嗎[。.!~]*[ \t]*$", re.MULTILINE)
 
 
 def write_calls(calls: tuple[Call, ...]) -> str:

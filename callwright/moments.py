@@ -174,7 +174,7 @@ def _many(count: int, unit: str) -> str:
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
-_TIME = r"(?:at )?(\d{1,2})(?::(\d{2}))? ?(am|pm|a\.m\.|p\.m\.)?"
+_TIME = r"(?:at )?(\d{1,2})(?::(\d{2})(?::00)?)? ?(am|pm|a\.m\.|p\.m\.)?"
 
 
 def _read_time(words: str) -> time | None:

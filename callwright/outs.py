@@ -46,6 +46,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes the place of `path` when the block ends without an exception."""
+    if path.exists() and (not path.is_file() or Path("/dev") in path.absolute().parents):
+        raise Fault(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}; name a file to write to")
     aside = path.parent / f"{ASIDE}{path.name}"
     try:
         with _told(path):

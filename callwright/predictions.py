@@ -50,13 +50,23 @@ class Prediction:
     text: str
 
 
+def _format_of(path: Path) -> str:
+    try:
+        return detect(path)
+    except Fault as fault:
+        told = str(fault).replace(
+            "with --format", "to callwright import --format, and score the records that it leaves"
+        )
+        raise Fault(told) from None
+
+
 def read_gold(path: Path, tools: Sequence[Tool] = ()) -> list[Gold]:
     """Rows of any format that `callwright validate` reads; `Fault` where one has nothing that could be asked for.
 
     Each row stands for itself: rows `id#0`, `id#1`, … are not joined to one conversation, as they are elsewhere.
     """
     rows, faults, seen = list[Gold](), list[str](), dict[str, str]()
-    for row in records(replace(form_named(detect(path)), join=None), read_items(path), Given(tuple(tools))):
+    for row in records(replace(form_named(_format_of(path)), join=None), read_items(path), Given(tuple(tools))):
         if isinstance(row, Unread):
             faults.append(f"{row.place}: {row.message}; callwright validate says what is wrong with a file of rows")
         elif fault := _no_gold(row):

@@ -31,10 +31,18 @@ def text_fault(example: Example, expected: Reply, text: str) -> tuple[str, str] 
     told = facts(message for message in example.messages if isinstance(message, Result))
     if left := untold(text, told):
         return "fact_left_out", f"the reply does not tell {left[0]!r}"
+    if not told and (lost := _shared(expected.content, example) - numbers(text)):
+        return "fact_left_out", f"the reply does not tell {_shown(min(lost))}, which gold and a result both tell"
     known = told or [turn.content for turn in example.messages if isinstance(turn, User | Result)]
     if more := invented(text, [*known, expected.content]):
         return "invented_number", f"the reply tells {more[0]}, which is no fact of the result"
     return None
+
+
+def _shared(right: str, example: Example) -> frozenset[Fraction]:
+    """Numbers of the right reply that a result holds too: what an unmarked row must tell at least."""
+    results = " ; ".join(message.content for message in example.messages if isinstance(message, Result))
+    return _digit_numbers(right) & numbers(results)
 
 
 def asks_for(text: str, words: Sequence[str]) -> bool:
@@ -57,8 +65,12 @@ def untold(text: str, told: Iterable[str]) -> list[str]:
 def invented(text: str, known: Iterable[str]) -> list[str]:
     """Numbers in `text`, as text, that stand in none of the `known` texts; compared by value, with their scale."""
     told = " ; ".join(known)
-    more = [str(float(n)) if n.denominator > 1 else str(n) for n in sorted(_digit_numbers(text) - numbers(told))]
+    more = [_shown(n) for n in sorted(_digit_numbers(text) - numbers(told))]
     return more + [digits for digits in _LONGER.findall(_plain(text)) if digits not in _plain(told)]
+
+
+def _shown(number: Fraction) -> str:
+    return str(float(number)) if number.denominator > 1 else str(number)
 
 
 _SCALED = r"\d+(?:\.\d+)?(?: ?(?:[百千萬億]+|(?:k|m|thousand|million)\b))?"

@@ -10,6 +10,7 @@ the end. With requests it answers them one after another in one conversation; wi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -200,7 +201,8 @@ def _offered(packs: Sequence[Pack], given: str | None, params: Params | None) ->
         return [known[name] for name in dict.fromkeys(names)]
     held = set(params.generate.held_out_tools) if params else set[str]()
     held_packs = set(params.generate.held_out_packs) if params else set[str]()
-    seen = [tool for pack in packs if pack.pack not in held_packs for tool in pack.tools if tool.name not in held]
+    kept = [[tool for tool in pack.tools if tool.name not in held] for pack in packs if pack.pack not in held_packs]
+    seen = [tool for round_ in itertools.zip_longest(*kept) for tool in round_ if tool is not None]  # each pack in turn
     return (seen or list(known.values()))[: params.generate.tools_offered.max if params else OFFERED]
 
 

@@ -67,6 +67,9 @@ def validate(
     _exits(lambda: run(file, tools, form, report, today.date() if today else None, against or ()))
 
 
+_CLOCK = [f"%Y-%m-%d{between}%H:%M{more}" for between in "T " for more in ("", ":%S", "%z")]
+
+
 @app.command()
 def score(
     gold: Annotated[Path, typer.Option(help="Rows with the right answers, in any format that validate reads.")],
@@ -78,8 +81,9 @@ def score(
     now: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z"],
-            help="The clock at which moments are compared; the pipeline's own unless given.",
+            formats=_CLOCK,
+            metavar="2026-03-02T09:00",
+            help="The clock at which moments are compared; 2026-03-02 09:00, the pipeline's own, unless given.",
         ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
@@ -106,7 +110,8 @@ def chat(
     now: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M"],
+            formats=_CLOCK,
+            metavar="2026-03-02T09:00",
             help="The clock; this machine's unless given.",
         ),
     ] = None,

@@ -63,6 +63,9 @@ def models(*, as_json: bool = False, moves: bool = False) -> int:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
+    if moves and not told:
+        print("Nothing was moved yet.")
+        return 0
     console.print(_moves_table(told) if moves else _table(rows))
     return 0
 
@@ -106,25 +109,24 @@ def _row(one: ModelVersion, aliases: Sequence[str]) -> Row:
 def _table(rows: Iterable[Row]) -> Table:
     table = Table(title="Versions, the newest first; shares of right answers on each version's test rows")
     table.title_justify = "left"
-    for name in ("version", "registered", "base → tuned", "seen, unseen tools"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("made from", no_wrap=True)
-    table.add_column("decision", overflow="fold")
+    table.add_column("version", no_wrap=True)
+    table.add_column("right", no_wrap=True)
+    table.add_column("made from", overflow="fold")
+    table.add_column("decision", overflow="fold", min_width=24)
     for row in rows:
         commit = f"{(row['git_commit'] or '?')[:10]}{' + changes' if row['git_dirty'] else ''}"
         made_from = (
-            f"{_cut(row['base_model'], 34)}\ndata {_cut(row['train_hash'], 12)}, validated "
-            f"{_cut(row['validated_hash'], 12)}\ngit {commit}\nrun {row['run_id'] or '?'}"
+            f"{_cut(row['base_model'], 24)}\ndata {_cut(row['train_hash'], 12)}\n"
+            f"of {_cut(row['validated_hash'], 12)}\ngit {commit}"
         )
         decided = row["reason"] or row["decision"] or "registered by an earlier Callwright"
         out = f"\nTaken out of service: {row['withdrawn']}" if row["withdrawn"] else ""
         table.add_row(
-            Text("\n".join([str(row["version"]), *row["aliases"]]), style="bold" if row["aliases"] else ""),
-            row["registered"][:16].replace("T", "\n"),
-            f"{_percent(row['base'])} → {_percent(row['tuned'])}\n{row['rows'] or '?'} rows",
-            f"{_percent(row['seen'])}, {_percent(row['unseen'])}",
-            Text(made_from),
-            Text(decided + out),
+            Text("\n".join([str(row["version"]), *row["aliases"], row["registered"][:10]])),
+            f"base   {_percent(row['base'])}\ntuned  {_percent(row['tuned'])}\n seen   {_percent(row['seen'])}\n"
+            f" unseen {_percent(row['unseen'])}\n{row['rows'] or '?'} rows",
+            Text(printable(made_from)),
+            Text(printable(decided + out)),
         )
         table.add_section()
     return table
@@ -133,14 +135,22 @@ def _table(rows: Iterable[Row]) -> Table:
 def _moves_table(moves: Iterable[Move]) -> Table:
     table = Table(title="Moves of the aliases, the oldest first")
     table.title_justify = "left"
-    for name in ("when (UTC)", "who", "what", "champion", "previous", "challenger"):
+    for name in ("when (UTC), who", "what", "aliases"):
         table.add_column(name, no_wrap=True)
-    table.add_column("why", overflow="fold")
+    table.add_column("why", overflow="fold", min_width=24)
     for one in moves:
         what = f"{one.action} {one.version}"
-        stands = [_change(one, alias) for alias in ("champion", "previous", "challenger")]
-        table.add_row(one.when[:16].replace("T", " "), Text(one.who), Text(what), *stands, Text(one.why))
+        stands = [f"{alias} {_change(one, alias)}" for alias in ("champion", "previous", "challenger")]
+        when = one.when[:16].replace("T", " ")
+        cells = (f"{when}\n{one.who}", what, "\n".join(stands), one.why)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_section()
     return table
+
+
+def printable(text: str) -> str:
+    """Without the signs that a terminal obeys: what people wrote is shown and no more."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _change(one: Move, alias: str) -> str:

@@ -22,7 +22,7 @@ from callwright.metrics import wilson
 from callwright.moments import NOW
 from callwright.outs import to_json, whole_file
 from callwright.predictions import Gold, paired, read_gold, read_predictions
-from callwright.records import Calls
+from callwright.records import Calls, Category, Reply, Result
 from callwright.score import Verdict, call_fault, gold, verdict
 
 DOCUMENT = "document"
@@ -42,6 +42,9 @@ def score(
     report: Path | None = None,
 ) -> int:
     """Judge every answer, print what came of it and write it down. 0 once it has scored."""
+    for given in (gold_path, predictions, *([tools] if tools else [])):
+        if report and report.exists() and given.exists() and report.samefile(given):
+            raise Fault(f"--report is {report}, which is what is scored; name another file")
     read = reader(form)
     rows = read_gold(gold_path, read_tools(tools) if tools else ())
     pairs = paired(rows, read_predictions(predictions), (gold_path, predictions))
@@ -101,6 +104,12 @@ def warnings(rows: Sequence[Gold], now: datetime) -> Iterator[str]:
             f"{len(unnamed)} rows, such as {unnamed[0].place}, name no tools, so their calls are held to no schema and "
             "compared by value; give --tools"
         )
+    loose = [row for row in rows if _unmarked(row)]
+    if loose:
+        yield (
+            f"{len(loose)} of the rows, such as {loose[0].place}, want a text and mark neither what it must tell nor "
+            "what it asks for: there any text of the right kind with the gold's own numbers is right (docs/scoring.md)"
+        )
     broken = []
     for row, turn in calling:
         tools = {tool.name: tool for tool in row.example.tools} if row.named_tools else None
@@ -113,6 +122,12 @@ def warnings(rows: Sequence[Gold], now: datetime) -> Iterator[str]:
             f"in {len(broken)} rows the gold breaks its own tools, such as {row.place} ({code}: {detail}), so no "
             "answer is right there; callwright validate finds them"
         )
+
+
+def _unmarked(row: Gold) -> bool:
+    turn = gold(row.example)
+    marked = any(isinstance(message, Result) and message.facts for message in row.example.messages)
+    return isinstance(turn, Reply) and not turn.asks and not marked and row.example.category is not Category.NO_TOOL
 
 
 def _print(gold_path: Path, predictions: Path, made: dict[str, Any], scored: Sequence[Scored], now: datetime) -> None:
@@ -136,7 +151,7 @@ def _print(gold_path: Path, predictions: Path, made: dict[str, Any], scored: Seq
     table.add_section()
     for reason, count in made["reasons"].items():
         row, wrong = next(one for one in scored if one.verdict.reason == reason)
-        table.add_row(reason, str(count), Text(f"{row.id}: {_writable(wrong.detail or '')}"))
+        table.add_row(reason, str(count), Text(_writable(f"{row.id}: {wrong.detail or ''}")))
     console.print(table)
     console.print(Text(f"now is {now.isoformat(timespec='minutes')}: moments are compared by what they mean then"))
 

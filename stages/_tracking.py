@@ -160,6 +160,8 @@ def _make_database(path: Path) -> None:
 
     The migrations are no transaction: a process killed in the middle leaves a file that no MLflow opens again.
     """
+    if path.is_dir():
+        raise Unreachable(f"MLflow at {shown_address()} is a folder; name the database in it, as mlruns/mlflow.db")
     if path.exists():
         return
     from mlflow import MlflowClient

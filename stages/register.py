@@ -61,7 +61,7 @@ class Evidence:
     @property
     def seals(self) -> dict[str, str]:
         """With the same ones, and the same champion, the decision is the same."""
-        code = [hashlib.sha256(Path(one.__file__).read_bytes()).hexdigest() for one in (gate, metrics)]
+        code = [hashlib.sha256(Path(str(one.__file__)).read_bytes()).hexdigest() for one in (gate, metrics)]
         told = json.dumps([self.metrics, self.answers_hash, self.rules.model_dump(), code], sort_keys=True)
         inputs = hashlib.sha256(told.encode()).hexdigest()
         return {"adapter_hash": self.adapter_hash, "test_hash": self.test_hash, "inputs": inputs}

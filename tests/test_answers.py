@@ -26,6 +26,27 @@ QUERY = '{"tool": "query_database", "params": {"query_str": "budget"}}'
 EVENT = '{"tool": "add_calendar_event", "params": {"title": "預算審核", "start_time": "tomorrow 15:00"}}'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[台北市政府](https://example.com) 有資料。",
+        "`print()` prints.",
+        "[1] open it\n[2] read it",
+        "Use {name} for the name.",
+        "可以這樣寫:\n```python\nprint(1)\n```",
+    ],
+)
+def test_prose_with_brackets_links_and_code_is_text(text: str) -> None:
+    assert read_answer(text) == Said(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["{name} is", "```json", "[f(x='a')]", "`f(x='a')`", "{tool: f}", "好的\n{'tool': 'f'}", "[", "[[[["]
+)
+def test_what_begins_as_json_or_a_call_is_no_text(text: str) -> None:
+    assert isinstance(read_answer(text), Unparsed)
+
+
 def test_one_json_call_a_line_is_calls() -> None:
     assert read_answer(f"{QUERY}\n{EVENT}") == Called(
         (

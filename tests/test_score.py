@@ -585,7 +585,9 @@ def test_a_row_that_marks_nothing_is_judged_by_what_can_be_known() -> None:
     unmarked = loop("2026 預算為 300 萬,共 4 筆。", facts=(), content='{"amount": "300 萬"}')
     assert reason(unmarked, "預算為 300 萬。") is None
     assert reason(unmarked, "2026 預算為 300 萬,共 4 筆。") is None
-    assert reason(unmarked, "預算為 301 萬。") == "invented_number"
+    assert reason(unmarked, "預算為 301 萬。") == "fact_left_out"
+    assert reason(unmarked, "預算為 300 萬,共 5 筆。") == "invented_number"
+    assert reason(unmarked, "我不知道。") == "fact_left_out"
 
 
 def test_a_number_that_the_gold_reply_tells_may_be_told() -> None:
