@@ -66,7 +66,7 @@ def read_answer(text: str) -> Answer:
 
 
 _BEGINS_JSON = re.compile(
-    r"""[{\[]\s*(?:["'{\[\]}]|$|\w+\s*[:=(])"""  # not [1], a link, or {name} in prose
+    r"""[{\[]\s*(?:["'{\[\]}]|$|[\w.]+\s*[:=(])"""  # not [1], a link, or {name} in prose
     r"|\[[^\]]*$|`+\s*(?:[{\[]|[\w.]+\((?!\)))|`{3,}\s*(?:json|tool\w*)\b"
 )
 _NAMES_A_TOOL = re.compile(r'"tool"\s*:|\{\s*"tool"')

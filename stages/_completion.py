@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -170,8 +171,13 @@ def _log_params(store: Store, run: Run) -> None:
     store.client.log_batch(run.info.run_id, tags=tags)
 
 
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
+"""Signs that MLflow takes in no metric's name: pass^1 is logged as pass_1."""
+
+
 def _log_once(store: Store, run: Run, values: Iterable[tuple[str, Any]]) -> None:
-    new = {name: value for name, value in values if name not in run.data.metrics}
+    named = ((_NOT_IN_A_NAME.sub("_", name)[:250], value) for name, value in values)
+    new = {name: value for name, value in named if name not in run.data.metrics}
     log_points(store, run.info.run_id, new_points([(0, time.time(), new)], set()))
 
 

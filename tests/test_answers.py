@@ -41,7 +41,18 @@ def test_prose_with_brackets_links_and_code_is_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{name} is", "```json", "[f(x='a')]", "`f(x='a')`", "{tool: f}", "好的\n{'tool': 'f'}", "[", "[[[["]
+    "text",
+    [
+        "{name} is",
+        "[finance.gdp()]",
+        "```json",
+        "[f(x='a')]",
+        "`f(x='a')`",
+        "{tool: f}",
+        "好的\n{'tool': 'f'}",
+        "[",
+        "[[[[",
+    ],
 )
 def test_what_begins_as_json_or_a_call_is_no_text(text: str) -> None:
     assert isinstance(read_answer(text), Unparsed)

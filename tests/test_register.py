@@ -416,7 +416,7 @@ class TestOutage:
 class TestBadFiles:
     def test_metrics_without_their_rows(self, bare: Path) -> None:
         Path("reports/evaluate/metrics.json").write_text("{}")
-        with pytest.raises(Fault, match=r"metrics.json has no test_hash and no tuned; make it again with dvc repro"):
+        with pytest.raises(Fault, match=r"metrics.json has no test_hash and no key and no tuned; make it again with"):
             register.read_evidence()
 
     def test_no_answers(self, bare: Path) -> None:

@@ -150,6 +150,15 @@ class TestCompletion:
         assert {"adapter/adapter_model.safetensors", "reports/evaluate/loss.png", "reports/evaluate/answers.jsonl",
                 "reports/train/history.jsonl"} <= artifacts(open_store(), run)  # fmt: skip
 
+    def test_a_name_that_mlflow_refuses_is_logged_under_one_that_it_takes(self, project: Path) -> None:
+        made = metrics()
+        made["tuned"]["executed"] = {"pass^1": 0.7, "set_aside": {"reasons": {"no pack; 沒有": 2}}}
+        write_metrics(made)
+        complete(open_store(), "hash-1")
+        found = runs()[0].data.metrics
+        assert found["test.tuned.executed.pass_1"] == 0.7
+        assert found["test.tuned.executed.set_aside.reasons.no pack_ __"] == 2
+
     def test_the_data_report_stands_beside_the_training(self, project: Path) -> None:
         Path("reports/data").mkdir(parents=True)
         Path("reports/data/report.html").write_text("<h1>The data</h1>", encoding="utf-8")
