@@ -41,11 +41,13 @@ def run(
     limit: int | None,
     max_new_tokens: int,
     batch_size: int,
+    *,
+    constrained: bool = False,
 ) -> int:
     """Answer what is not answered yet; 0 when all is."""
     chosen = read_categories(categories) if categories is not None else DEFAULT
     data = find_data(data_path)
-    with _model(model, max_new_tokens, batch_size) as (asked, about):
+    with _model(model, max_new_tokens, batch_size, constrained=constrained) as (asked, about):
         told = {**about, "max_new_tokens": max_new_tokens, "data": data.prefix}
         going = Run(out, _name(name or _short_name(model)), told, limit)
         print(f"{about['model']} answers {', '.join(chosen)}; the files are in {going.folder}", flush=True)
@@ -64,11 +66,15 @@ def _short_name(model: str) -> str:
 
 
 @contextlib.contextmanager
-def _model(name: str, max_new_tokens: int, batch_size: int) -> Iterator[tuple[Model, Mapping[str, Any]]]:
+def _model(
+    name: str, max_new_tokens: int, batch_size: int, *, constrained: bool
+) -> Iterator[tuple[Model, Mapping[str, Any]]]:
     """The model, and what tells it from others."""
     if name.startswith(("http://", "https://")):
         from callwright.openai_model import OpenAIModel, read_where
 
+        if constrained:
+            raise Fault("--constrained is for a model on this machine; a server has settings of its own")
         where = read_where(name, os.environ)
         yield WithoutDots(OpenAIModel(where, max_new_tokens=max_new_tokens)), {"model": f"{where.model} at {where.url}"}
         return
@@ -80,7 +86,12 @@ def _model(name: str, max_new_tokens: int, batch_size: int) -> Iterator[tuple[Mo
 
         trained_as = read_params().format.train_as if FILE.exists() else None
         local = LocalModel(
-            BASE, chosen.adapter, max_new_tokens=max_new_tokens, batch_size=batch_size, train_as=trained_as
+            BASE,
+            chosen.adapter,
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            train_as=trained_as,
+            constrained=constrained,
         )
         base = json.loads((BASE / "callwright.json").read_text(encoding="utf-8"))
         yield (
@@ -90,6 +101,7 @@ def _model(name: str, max_new_tokens: int, batch_size: int) -> Iterator[tuple[Mo
                 "base": f"{base['source']} at {base['revision']}",
                 "adapter": folder_hash(chosen.adapter) if chosen.adapter else None,
                 "train_as": str(local.train_as),
+                **({"constrained": True} if constrained else {}),
             },
         )
 

@@ -446,11 +446,15 @@ def bfcl_run(
     limit: Annotated[int | None, typer.Option(min=1, help="The first entries of each category only.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 512,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows at a time, for a model on this machine.")] = 16,
+    *,
+    constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the tools' schemas.")] = False,
 ) -> None:
     """Answer the entries of BFCL that are not answered yet, and write the files that its own evaluator reads."""
     from commands.bfcl import run as answer
 
-    _exits(lambda: answer(data, categories, model, out, name, limit, max_new_tokens, batch_size))
+    _exits(
+        lambda: answer(data, categories, model, out, name, limit, max_new_tokens, batch_size, constrained=constrained)
+    )
 
 
 @bfcl.command("score")

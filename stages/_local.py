@@ -26,13 +26,14 @@ from callwright.faults import Fault
 from callwright.loop import Asked, Spoken
 from callwright.params import Format, Inexpressible, Long, TrainAs
 from callwright.presets import FamilyName
-from callwright.records import Call, Calls, Category, Example, Message, Reply, Split
+from callwright.records import Call, Calls, Category, Example, Message, Reply, Split, Tool
 from stages import _model
 from stages.format import UNLABELLED, template_and_tokens, to_native
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from stages._constrained import Constrained
     from stages._engine import Complete
 
 
@@ -133,7 +134,8 @@ class LocalModel:
 
     Loaded when it is first asked, once. Several threads may ask; one is answered at a time. `train_as` is for what does
     not say it itself: a base alone. `complete` is the same model where it is loaded already, or served by an engine;
-    it has its own sizes. `Fault` where base and adapter do not belong together.
+    it has its own sizes. `constrained`: answers are held to the schemas of the tools that are offered. `Fault` where
+    base and adapter do not belong together.
     """
 
     def __init__(
@@ -146,8 +148,9 @@ class LocalModel:
         train_as: TrainAs | None = None,
         watch: Callable[[int], None] = lambda _: None,
         complete: Complete | None = None,
+        constrained: bool = False,
     ) -> None:
-        self.base, self.adapter, self._complete = base, adapter, complete
+        self.base, self.adapter, self.constrained = base, adapter, constrained
         self.max_new_tokens, self.batch_size, self.watch = max_new_tokens, batch_size, watch
         self.train_as = _train_as(base, adapter) or train_as
         if self.train_as is None:
@@ -163,7 +166,8 @@ class LocalModel:
         """
         made = [self._written(one) for one in asked]
         with self._lock:
-            texts = iter(self._decoded([one for one in made if isinstance(one, list)], temperature, seed))
+            written = [(one, each.tools) for one, each in zip(made, asked, strict=True) if isinstance(one, list)]
+            texts = iter(self._decoded([one for one, _ in written], [tools for _, tools in written], temperature, seed))
         return [self._spoken(next(texts)) if isinstance(one, list) else one for one in made]
 
     def _written(self, asked: Asked) -> list[int] | Spoken:
@@ -179,11 +183,15 @@ class LocalModel:
     def _spoken(self, text: str) -> Spoken:
         return Spoken(text, self._read(text))
 
-    def _decoded(self, tokens: list[list[int]], temperature: float, seed: int) -> list[str]:
+    def _decoded(
+        self, tokens: list[list[int]], tools: list[tuple[Tool, ...]], temperature: float, seed: int
+    ) -> list[str]:
         if not tokens:
             return []
-        stops = self._tokenizer.convert_tokens_to_ids(list(_model.about(self.base).stops))
         drawn: dict[str, Any] = {"temperature": temperature, "seed": seed} if temperature else {}
+        if self.constrained:
+            drawn["constraint"] = self._grammars.for_tools(tools)
+        stops = self._stops
         if self._complete:
             made = self._complete(tokens, stops, self.watch, **drawn)
         else:
@@ -192,6 +200,18 @@ class LocalModel:
             most, at_once = self.max_new_tokens, self.batch_size
             made = _decode.greedy(self._loaded, tokens, stops, most, at_once, self.watch, **drawn)
         return [str(self._tokenizer.decode(answer)) for answer in made]
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        return list(self._tokenizer.convert_tokens_to_ids(list(_model.about(self.base).stops)))
+
+    @cached_property
+    def _grammars(self) -> Constrained:
+        from stages._constrained import DOCUMENT, Constrained
+
+        family_name = _model.about(self.base).family
+        native = self.train_as is TrainAs.NATIVE and family_name is not FamilyName.TEMPLATE
+        return Constrained(self.base, str(family_name) if native else DOCUMENT, self._stops, moments=False)
 
     @cached_property
     def _room(self) -> int:
