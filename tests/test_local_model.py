@@ -311,3 +311,17 @@ def test_importing_it_loads_neither_torch_nor_transformers() -> None:
     code = "import sys, stages._local; print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_constrained_answers_are_held_to_the_tools_of_each_conversation(template: Path) -> None:
+    held: list[Any] = []
+
+    def complete(prompts: list[list[int]], *_: Any, **how: Any) -> list[list[int]]:
+        held.append(how["constraint"])
+        return [[65] for _ in prompts]
+
+    one, other = asked(), Asked(Language.EN, (QUERY,), asked().messages)
+    local(template, complete=complete, constrained=True).answer([one, other])
+    assert [each.offered for each in held] == [[one.tools, other.tools]]
+    local(template, complete=lambda *_, **how: held.append(how) or [[65]]).answer([one])
+    assert held[-1] == {}
