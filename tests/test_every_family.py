@@ -21,9 +21,8 @@ from callwright.outs import read_lines
 from callwright.params import read_params
 from callwright.presets import read_preset
 from callwright.records import Category, Example, Split
-from stages import base, evaluate, train
+from stages import _local, base, evaluate, train
 from stages import format as formatting
-from stages._local import prompts
 from tests.rows import as_line, generate_params, made, office
 from tests.tiny import ROOT, SIZES, make_model
 
@@ -152,13 +151,13 @@ def test_calls_one_a_turn_are_asked_for_turn_by_turn(project: Path) -> None:
     base.main()
     formatting.main()
     rows = [row for row in some()[Split.TEST] if row.category is Category.PARALLEL]
-    asked = prompts(read_lines(Path("data/formatted/native/test.jsonl")))
+    asked = _local.prompts(read_lines(Path("data/formatted/native/test.jsonl")))
     assert all(len(asked[row.id].between) == 1 for row in rows)
     native = {row["id"]: row for row in read_lines(Path("data/formatted/native/test.jsonl"))}
 
-    def knowing(asked: Sequence[list[int]], stops: Collection[int], *_: Any, **how: Any) -> list[list[int]]:
+    def knowing(prompts: Sequence[list[int]], stops: Collection[int], *_: Any, **how: Any) -> list[list[int]]:
         said = []
-        for prompt in asked:
+        for prompt in prompts:
             [whole] = [row["input_ids"] for row in native.values() if row["input_ids"][: len(prompt)] == prompt]
             after = whole[len(prompt) :]
             said.append(after[: next(i for i, token in enumerate(after) if token in stops)])

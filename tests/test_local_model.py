@@ -323,5 +323,11 @@ def test_constrained_answers_are_held_to_the_tools_of_each_conversation(template
     one, other = asked(), Asked(Language.EN, (QUERY,), asked().messages)
     local(template, complete=complete, constrained=True).answer([one, other])
     assert [each.offered for each in held] == [[one.tools, other.tools]]
-    local(template, complete=lambda *_, **how: held.append(how) or [[65]]).answer([one])
-    assert held[-1] == {}
+
+
+def test_other_answers_are_held_to_nothing(template: Path) -> None:
+    def complete(prompts: list[list[int]], *_: Any, **how: Any) -> list[list[int]]:
+        assert how == {}
+        return [[65] for _ in prompts]
+
+    assert local(template, complete=complete).answer([asked()])

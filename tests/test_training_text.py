@@ -18,8 +18,8 @@ from callwright.params import Format, Inexpressible, Long, TrainAs
 from callwright.presets import FamilyName, read_preset
 from callwright.records import Call, Calls, Example, Reply, User
 from callwright.training_text import NotExpressible, Piece, Render, Row, rows
+from stages._local import prompts
 from stages._model import About
-from stages.evaluate import prompts
 from stages.format import UNLABELLED, Encode, check_length, formatted, labelled, template_and_tokens, to_native
 from tests.rows import ROOT, as_line, conversation, document_row, generated, loop
 
