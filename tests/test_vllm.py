@@ -31,7 +31,8 @@ class Handler(BaseHTTPRequestHandler):
         stop = body["stop_token_ids"][0]
         choices = []
         for i, prompt in enumerate(body["prompt"]):
-            tokens = [sum(prompt), body["max_tokens"], stop, 5]
+            drawn = body["seed"] if body["temperature"] else 0
+            tokens = [sum(prompt) + drawn, body["max_tokens"], stop, 5]
             more = {{"token_ids": tokens}} if body.get("return_token_ids") and mode != "old" else {{}}
             choices.append({{"index": i, "text": "x", "finish_reason": "stop", **more}})
         choices = choices[::-1][: 1 if mode == "loses" else None]
@@ -74,6 +75,13 @@ def test_token_ids_go_there_and_come_back_in_the_order_of_the_prompts_without_th
     with _vllm.Server(tmp_path, stand_in) as server:
         assert server.complete([[1, 2], [3], [4, 5, 6]], {9}, 7) == [[3, 7], [3, 7], [15, 7]]
     assert gone(tmp_path)
+
+
+def test_the_same_prompt_asked_twice_at_a_temperature_is_drawn_with_two_seeds(stand_in: Path, tmp_path: Path) -> None:
+    with _vllm.Server(tmp_path, stand_in) as server:
+        made = server.complete([[1, 2], [1, 2], [4]], {9}, 7, temperature=0.5, seed=10)
+        assert made == [[13, 7], [14, 7], [14, 7]]
+        assert server.complete([[1, 2], [1, 2]], {9}, 7, seed=10) == [[3, 7], [3, 7]]
 
 
 def test_the_server_ends_where_the_evaluation_fails(stand_in: Path, tmp_path: Path) -> None:
